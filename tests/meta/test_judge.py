@@ -233,3 +233,4 @@ def test_judge_of_other_tools_logs_agrees_with_scipy(here: Path) -> None:
     ends = stats.t.interval(0.95, 3, 412.0 - 352.9, sd * (1 + 1 / 3) ** 0.5)
     assert item["noise_sd"] == pytest.approx(sd) and item["shown_lines"] == [5, 7]
     assert (item["low"], item["high"]) == pytest.approx(ends, rel=1e-3)
+    assert item["gain_after_luck"] == item["gain"]  # of re-runs after it was chosen
