@@ -81,7 +81,7 @@ def _print(out: Output, runs: list[tuple[str, ImportedRun]]) -> int:
     width = max(10, *(len(item["label"]) for item in shown))
     text = _template(
         "judge.txt.j2", logs=shown, short=is_short, width=width, more=len(labelled) - len(shown),
-        many=many, count=count, estimate=lambda value, low, high: estimate(value, low, high, signed=False),
+        many=many, count=count, brief=brief, estimate=lambda value, low, high: estimate(value, low, high, signed=False),
     )  # fmt: skip
     out.text(text, item={"items": [{"log": path, **asdict(found)} for path, found in figures]})
     if any(found.shown_lines or (found.low or 0.0) > 0.0 for _, found in figures):

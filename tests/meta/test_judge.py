@@ -104,6 +104,16 @@ def test_judge_of_several_runs_prints_a_line_each(here: Path) -> None:
     assert both.returncode == 0 and "val_acc, higher is better" in both.stdout
 
 
+def test_judge_without_a_measurement_or_a_kept_change_says_so(here: Path) -> None:
+    (here / "crashed.tsv").write_text(samples.ONLY_CRASHES)
+    lines = metaloop("judge", "crashed.tsv", code=11, cwd=here).stdout.splitlines()
+    assert lines[2:] == ["real         nothing was measured", "next         no row was measured"]
+    (here / "none.tsv").write_text(tsv(*HEAD, "b|2.5|discard|wider"))
+    assert "real        no change was kept\n" in metaloop("judge", "none.tsv", code=10, cwd=here).stdout
+    (here / "once.tsv").write_text(tsv(HEAD[0], "a|410||x", "b|395||y"))
+    assert "best        line 3: 395, from 410: gain 15.0\n" in metaloop("judge", "once.tsv", code=11, cwd=here).stdout
+
+
 BAD = {
     "empty": (b"", "an empty log"),
     "blank": (b"\n \n", "an empty log"),
@@ -223,3 +233,4 @@ def test_judge_of_other_tools_logs_agrees_with_scipy(here: Path) -> None:
     ends = stats.t.interval(0.95, 3, 412.0 - 352.9, sd * (1 + 1 / 3) ** 0.5)
     assert item["noise_sd"] == pytest.approx(sd) and item["shown_lines"] == [5, 7]
     assert (item["low"], item["high"]) == pytest.approx(ends, rel=1e-3)
+    assert item["gain_after_luck"] == item["gain"]  # of re-runs after it was chosen
