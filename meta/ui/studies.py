@@ -106,11 +106,15 @@ class FollowedStudy:
         }
 
     def pictures(self) -> list[Progress]:
-        """Of what its runs gained, or its night."""
+        """Of what its runs gained, or of each of its nights."""
         study = self.study
-        if study.turns:
-            night = next(match.config for match in study.matches.values() if match.purpose == "night")
-            return [of_night(study.turns, night.metric, night.direction)]
+        nights = {turn.run_id: study.run(turn.run_id).started for turn in study.turns}
+        if nights:
+            configs = {run_id: study.matches[started.match_id].config for run_id, started in nights.items() if started}
+            return [
+                of_night([turn for turn in study.turns if turn.run_id == run_id], config.metric, config.direction)
+                for run_id, config in configs.items()
+            ]
         runs = [
             RunGain(run_id, match.label, arm.program_id,
                     arm.names or study.name(arm.program_id), run.gain, match.config.unit)
