@@ -63,6 +63,7 @@ def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path, capsys: 
     page = (here / "report.html").read_text()
     verdict = "1 of 4 directives of rules has a significant effect"
     assert followers.HELPFUL in page and verdict in page
+    assert page.count("<figcaption>How main, the best train.py so far, improved") == 2  # a picture for each lineage
     window = Window(here)
     until_read(window)
     assert verdict in window.page("/study", at="s")
@@ -105,6 +106,13 @@ def test_the_plan_says_turns_power_and_price_and_refuses_what_is_too_small(here:
         "ablate", "rules.md", *HOW, "--budget", f"{2.2 * plan['device_seconds']}s", "--dry-run", "--json"
     ).json
     assert twice["turns"] == 128 and twice["device_seconds"] <= 2.2 * plan["device_seconds"]
+    agent = metaloop(
+        "ablate", "rules.md", "-t", "task", "-r", "command", "--set", "agent=cat", "--dry-run", "--json"
+    ).json
+    assert agent["turns"] == 128 and agent["runs"] == 4  # four lineages
+    assert agent["charged_seconds"] / 4 == pytest.approx(
+        6 * plan["charged_seconds"] / 2, rel=0.1
+    )  # six experiments a turn
     small = cli("ablate", "rules.md", *HOW, "--budget", "2s", "--dry-run")
     assert small.returncode == 2 and "need at least 32 turns" in small.stderr
     one = metaloop("ablate", "rules.md", *HOW, "--only", plan["factors"][1]["directive_id"], "--dry-run", "--json").json
