@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.report import cells, experiments, program_text
-from analysis.report.progress import MainTurn, Progress, RunGain, of_night, of_runs
+from analysis.report.progress import MainTurn, Progress, RunGain, of_nights, of_runs
 from analysis.report.sections import PARTS, Part, Row
 from analysis.report.source import Answer, ReportSource
 from analysis.verdict.caveats import TEXTS
@@ -104,10 +104,10 @@ class Page:
 
     @cached_property
     def pictures(self) -> list[Progress]:
-        """The first ones of the page: of its runs, or of a night."""
+        """The first ones of the page: of its runs, or of each night."""
         if nights := self.asked("night").rows:
-            run = self.asked("runs").rows[0]
-            return [of_night([MainTurn(**row) for row in nights], run["metric"], run["direction"])]
+            metrics = {row["id"]: (row["metric"], row["direction"]) for row in self.asked("runs").rows}
+            return of_nights([MainTurn(**row) for row in nights], metrics)
         return of_runs([RunGain(**row) for row in self.asked("progress").rows], self.champion)
 
     @cached_property

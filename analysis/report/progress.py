@@ -5,7 +5,8 @@ Lengths are in percent of the picture, so that it fits any width, and a list has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean
@@ -153,6 +154,14 @@ def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:
     """The largest mean gain of a program, and the program: ``champion``, where it was chosen before."""
     means = {own[0].program_id: mean(run.gain for run in own) for own in _grouped(runs, "program_id")}
     return (means[champion], champion) if champion in means else max((gain, own) for own, gain in means.items())
+
+
+def of_nights(turns: Sequence[MainTurn], metrics: Mapping[str, tuple[str, str]]) -> list[Progress]:
+    """One picture for each night of ``metrics``: the metric of each run, and which direction is better."""
+    nights: dict[str, list[MainTurn]] = defaultdict(list)
+    for turn in turns:
+        nights[turn.run_id].append(turn)
+    return [of_night(night, *metrics[run_id]) for run_id, night in nights.items() if run_id in metrics]
 
 
 def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress:

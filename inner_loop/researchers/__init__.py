@@ -21,6 +21,11 @@ RESEARCHERS: Registry[Maker] = Registry(
 )
 
 
+def turn_size(name: str) -> int:
+    """The most experiments of a turn of a researcher of this kind. Raises NotFound."""
+    return int(getattr(RESEARCHERS.get(name.partition(":")[0]), "turn_size", 1))
+
+
 def find_researcher(name: str) -> Maker:
     """The function that makes a researcher from a program, a task, a seed and a run context. ``kind:MORE`` passes
     ``more=MORE``.

@@ -106,7 +106,7 @@ def ablate(
         program = resolve.one_program(what)
         plan, budget = ablation_plan(program, flags), flags.run_budget or task.run_budget
         if researcher != "scripted":
-            plan, budget = plan_turns(plan, flags, task, playing.fixed_steps)
+            plan, budget = plan_turns(plan, flags, task, playing.fixed_steps, researcher)
         setup = StudySetup(
             "ablation", task, budget, plan=plan.table(), programs=[program], researcher=researcher,
             model_config=describe(researcher).settle(config, not playing.no_sandbox),
@@ -121,16 +121,18 @@ def ablation_plan(program: Program, flags: AblateFlags) -> AblationPlan:
     return AblationPlan(name=program.name, text=program.document, only=[*flags.only], budget=flags.budget)
 
 
-def plan_turns(plan: AblationPlan, flags: AblateFlags, task: Task, fixed_steps: bool) -> tuple[AblationPlan, float]:
+def plan_turns(
+    plan: AblationPlan, flags: AblateFlags, task: Task, fixed_steps: bool, researcher: str
+) -> tuple[AblationPlan, float]:
     """The plan of an ablation in which the variants take turns, and the device-seconds of one lineage: as many pairs of
     a block and its mirror as the budget pays for, at least one."""
-    factors = switches(plan.program, task, "chat", plan.only, is_prose=True).factors
+    factors = switches(plan.program, task, researcher, plan.only, is_prose=True).factors
     require_factors(factors, task)
     order, lineages = order_of(len(factors)), flags.lineages or LINEAGES
     pairs = BLOCKS // 2
 
     def seconds(pairs: int) -> float:
-        return RunCost(task, seconds_of_turns(task, fixed_steps, 2 * pairs * order)).seconds(lineages)
+        return RunCost(task, seconds_of_turns(task, fixed_steps, researcher, 2 * pairs * order)).seconds(lineages)
 
     if flags.budget is not None:
         pairs = int((flags.budget - seconds(0)) / (seconds(1) - seconds(0)) + 1e-9)
@@ -139,7 +141,7 @@ def plan_turns(plan: AblationPlan, flags: AblateFlags, task: Task, fixed_steps: 
             f"{len(factors)} directives in {lineages} lineages need at least {2 * order * lineages} turns",
             hint=f"--budget {math.ceil(seconds(1))}s, --set lineages=1, or fewer directives with --only",
         )
-    budget = flags.run_budget or seconds_of_turns(task, fixed_steps, 2 * pairs * order)
+    budget = flags.run_budget or seconds_of_turns(task, fixed_steps, researcher, 2 * pairs * order)
     return plan.model_copy(update={"budget": None, "lineages": lineages, "blocks": 2 * pairs}), budget
 
 

@@ -135,7 +135,7 @@ def draft_turns(
     plan = MatchPlan(
         runs=flags.runs, roles=["program"] * len(programs), turns=[p.program_id for p in programs], blocks=blocks
     )
-    budget = flags.run_budget or seconds_of_turns(tasks[0], playing.fixed_steps, blocks * len(programs))
+    budget = flags.run_budget or seconds_of_turns(tasks[0], playing.fixed_steps, researcher, blocks * len(programs))
     setup = StudySetup(
         "match", tasks[0], budget, plan=plan.table(), programs=programs, further=beside(tasks[0], budget, tasks[1:]),
         researcher=researcher, model_config=describe(researcher).settle(config, not playing.no_sandbox),

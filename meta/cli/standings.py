@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import duckdb
 
 from analysis.effects.contributions import block_test, equal_blocks, seed_sd, turns_of
+from analysis.effects.league import league_test, scored_turns
 from analysis.statistics import welch_difference
 from analysis.verdict.decision import LEVEL, Decision
 from analysis.verdict.verdict import VIEWS, verdict_of
@@ -23,7 +24,7 @@ from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
-from meta.kinds.plans import NightPlan, stored_plan
+from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, Plan, stored_plan
 from programs.common.errors import NotComparable, UsageError
 from programs.common.text import listed
 
@@ -73,18 +74,22 @@ def show_standings(out: Output, folder: Path, match: str | None = None, *, every
     """Show the standings of one match (``match``: its id or the start of it; default: the deciding one, else the last),
     or of ``every`` one. Below: the verdict, or the difference of the two programs of a match. Above: a night's turns.
     """
-    view = views.view("standings")
-    with resolve.connect(folder, (*VIEWS, "contributions")) as con:
+    view, of_turns = views.view("standings"), view_of_turns(folder)
+    computed = {"turns": ["contributions"], "league": ["league"]}
+    with resolve.connect(folder, (*VIEWS, *computed.get(of_turns, []))) as con:
         name_entries(con, folder)
-        turns = read_turns(con, folder)
+        turns = read_turns(con, folder, of_turns)
+        test = league_test(scored_turns(con)) if of_turns == "league" else None
         verdict = verdict_of(con)
         matches = resolve.fetch(con, MATCHES)
         ids = [row["match_id"] for row in (matches if every else choose_matches(matches, match, verdict.decision))]
         rows = view.rows(con, [ids])
         void = {arm_id for (arm_id,) in con.execute("FROM void_arms()").fetchall()}
     if turns and out.mode != "json":
-        views.show(out, turns, views.view("turns"))
+        views.show(out, turns, views.view(of_turns))
         out.text("")
+    if test and out.mode != "json":
+        out.thing(asdict(test))
     if (folder / resolve.CONTEST).is_file():  # first, because the ranks below are not the decision
         result = f"metaloop contest status {resolve.typed(folder)}"
         result = resolve.shown(folder / "announcement.json") if is_export(folder) else result
@@ -106,6 +111,8 @@ def show_standings(out: Output, folder: Path, match: str | None = None, *, every
     extra: dict[str, object] = {"study": resolve.shown(folder), "found": sentences, "contrast": contrast}
     if turns:
         extra["turns"] = turns
+    if test:
+        extra["league"] = asdict(test)
     nothing = "no run has ended yet" if verdict.match_id or verdict.decision else plain_text(verdict.sentences[0])
     views.show(out, rows, view, extra=extra, empty=nothing)
     if out.mode == "person" and sentences:
@@ -132,19 +139,32 @@ def choose_matches(matches: list[dict[str, Any]], match: str | None, decision: D
 # -- nights ----------------------------------------------------------------------------------------------------
 
 
-def programs_in_turn(folder: Path) -> list[str]:
-    """The ids of the programs that take turns in a night, the user's first; empty for another study."""
+def plan_in(folder: Path) -> Plan | None:
+    """The plan of a study; None where it has none, as an export."""
     path = folder / resolve.MARK
     if not path.is_file():
-        return []
+        return None
     config = StudyConfig.read(path)
-    plan = stored_plan(config.kind, config.plan)
+    return stored_plan(config.kind, config.plan)
+
+
+def programs_in_turn(folder: Path) -> list[str]:
+    """The ids of the programs that take turns in a night, the user's first; empty for another study."""
+    plan = plan_in(folder)
     return plan.turns if isinstance(plan, NightPlan) else []
 
 
-def read_turns(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Row]:
-    """What each program did in a night; no rows for another study."""
-    return [{"night": resolve.shown(folder), **row} for row in views.view("turns").rows(con)]
+def view_of_turns(folder: Path) -> str:
+    """The view that has what each program did in its turns; empty where the programs are variants of one."""
+    plan = plan_in(folder)
+    if isinstance(plan, AblationPlan):
+        return ""
+    return "league" if isinstance(plan, MatchPlan) and plan.turns else "turns"
+
+
+def read_turns(con: duckdb.DuckDBPyConnection, folder: Path, view: str = "turns") -> list[Row]:
+    """What each program did in its turns; no rows for another study."""
+    return [{"night": resolve.shown(folder), **row} for row in views.view(view).rows(con)] if view else []
 
 
 def compare_nights(out: Output, folders: Sequence[Path]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from arena.study.settings import StudyConfig
 from arena.study.setup import RunCost
 from arena.work import sandbox
+from inner_loop.researchers import turn_size
 from meta.kinds.looks import PlannedLooks, planned_looks
 from programs.common.errors import UsageError
 from trainer.task import Task
@@ -139,9 +140,10 @@ def training_seconds(task: Task, fixed_steps: bool) -> float:
     return task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
 
 
-def seconds_of_turns(task: Task, fixed_steps: bool, turns: int) -> float:
-    """Device-seconds of a night with so many planned turns, at most: each trained twice, and what it begins with."""
-    return (2 * turns + BEFORE_TURNS) * training_seconds(task, fixed_steps)
+def seconds_of_turns(task: Task, fixed_steps: bool, researcher: str, turns: int) -> float:
+    """Device-seconds of a night with so many planned turns, at most: all experiments of each trained twice, and what it
+    begins with."""
+    return (2 * turns * turn_size(researcher) + BEFORE_TURNS) * training_seconds(task, fixed_steps)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:

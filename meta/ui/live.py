@@ -82,7 +82,7 @@ class LiveStudy(StudyState):
         self.last_kept: deque[Experiment] = deque(maxlen=MOST_NEWS)
         self.trusts: set[str | None] = set()
         self.findings: Counter[str] = Counter()
-        self.turns: list[MainTurn] = []  # of a night
+        self.turns: list[MainTurn] = []  # of nights
         self.took_turns: set[str] = set()  # ids of programs
         self.faults = 0
         self._arms: dict[str, dict[str, RunState]] = defaultdict(dict)
@@ -129,7 +129,7 @@ class LiveStudy(StudyState):
 
     def _main_after(self, event: NightTurnEvent) -> Iterable[MainTurn]:
         """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
-        last = self.turns[-1] if self.turns else None
+        last = next((turn for turn in reversed(self.turns) if turn.run_id == event.run_id), None)
         tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
         before = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
         untouched = [one.metric for one in before if one.metric is not None]

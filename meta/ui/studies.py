@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.report.progress import Progress, RunGain, of_night, of_runs
+from analysis.report.progress import Progress, RunGain, of_nights, of_runs
 from arena.study.lock import is_taken
 from meta.cli.resolve import studies_below
 from meta.steering import steering_outcomes
@@ -106,11 +106,12 @@ class FollowedStudy:
         }
 
     def pictures(self) -> list[Progress]:
-        """Of what its runs gained, or its night."""
+        """Of what its runs gained, or of each of its nights."""
         study = self.study
         if study.turns:
-            night = next(match.config for match in study.matches.values() if match.purpose == "night")
-            return [of_night(study.turns, night.metric, night.direction)]
+            started = {turn.run_id: study.run(turn.run_id).started for turn in study.turns}
+            configs = {run_id: study.matches[run.match_id].config for run_id, run in started.items() if run}
+            return of_nights(study.turns, {key: (each.metric, each.direction) for key, each in configs.items()})
         runs = [
             RunGain(run_id, match.label, arm.program_id,
                     arm.names or study.name(arm.program_id), run.gain, match.config.unit)

@@ -19,6 +19,7 @@ from tests.llm import followers
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded
 from tests.llm.kits import environment
 from tests.llm.server import LlmServer
+from tests.meta.opened_window import Window, until_read
 
 from .cli_study import cli, metaloop
 
@@ -60,7 +61,13 @@ def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path, capsys: 
     assert "turns, sentences: 128, 4" in told and f"{followers.HELPFUL}: {helpful['estimate']:.2f} [" in told
     metaloop("report", "s", "-o", "report.html")
     page = (here / "report.html").read_text()
-    assert followers.HELPFUL in page and "1 of 4 directives of rules has a significant effect" in page
+    verdict = "1 of 4 directives of rules has a significant effect"
+    assert followers.HELPFUL in page and verdict in page
+    assert page.count("<figcaption>How main, the best train.py so far, improved") == 2  # a picture for each lineage
+    window = Window(here)
+    until_read(window)
+    assert verdict in window.page("/study", at="s")
+    window.close()
 
 
 @pytest.mark.slow
@@ -99,6 +106,13 @@ def test_the_plan_says_turns_power_and_price_and_refuses_what_is_too_small(here:
         "ablate", "rules.md", *HOW, "--budget", f"{2.2 * plan['device_seconds']}s", "--dry-run", "--json"
     ).json
     assert twice["turns"] == 128 and twice["device_seconds"] <= 2.2 * plan["device_seconds"]
+    agent = metaloop(
+        "ablate", "rules.md", "-t", "task", "-r", "command", "--set", "agent=cat", "--dry-run", "--json"
+    ).json
+    assert agent["turns"] == 128 and agent["runs"] == 4  # four lineages
+    assert agent["charged_seconds"] / 4 == pytest.approx(
+        6 * plan["charged_seconds"] / 2, rel=0.1
+    )  # six experiments a turn
     small = cli("ablate", "rules.md", *HOW, "--budget", "2s", "--dry-run")
     assert small.returncode == 2 and "need at least 32 turns" in small.stderr
     one = metaloop("ablate", "rules.md", *HOW, "--only", plan["factors"][1]["directive_id"], "--dry-run", "--json").json
@@ -129,6 +143,9 @@ def test_a_league_shows_the_program_that_helps(here: Path, capsys: pytest.Captur
     assert first["name"] == "bold" and first["low"] > 0 and made["p"] < 0.01
     assert all(row["high"] < first["low"] for row in others) and made["verdict"] == "the programs differ"
     assert metaloop("resume", "s", "--json").json["items"] == made["items"]
+    standings = metaloop("standings", "s", "--json").json
+    assert standings["league"]["p"] == made["p"] and len(standings["turns"]) == 3
+    assert "The programs took turns" in standings["found"][0]
     starts = query(here / "s", "SELECT DISTINCT source_id FROM experiments WHERE proposer = 'night' AND replicate = 0")
     assert len(starts) == 1  # the second lineage begins at another script
     assert cli(*words[:2], *words[4:], "-s", "one").returncode == 2
