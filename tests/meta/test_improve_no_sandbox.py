@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Block())
 """
 
 
-def metaloop(folder: Path, *words: str, rented: bool) -> subprocess.CompletedProcess[str]:
+def metaloop(folder: Path, *words: str, rented: bool = False) -> subprocess.CompletedProcess[str]:
     """One command in a folder; ``rented``: no user namespaces, else no module that only Linux can use."""
     environment = {**os.environ, "METALOOP_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "meta.cli.main", *words]

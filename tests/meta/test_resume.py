@@ -36,7 +36,7 @@ from tests.gallery import Gallery
 from .cli_study import metaloop
 
 KILLS = int(os.environ.get("METALOOP_TEST_KILLS", "2"))
-STUDIES = ("evolve", "night", "match", "several", "ablation", "replay")
+QUICK, SLOW = ("night", "match", "several", "replay"), ("evolve", "ablation")
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 PAGES = ("champion.md", "champion.evidence.md", "best_train.py")
 Line = tuple[str, Path, bytes]  # time, segment, bytes
@@ -120,7 +120,7 @@ def play_until(folder: Path, count: int) -> None:
         assert seen >= count
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 @settings(max_examples=int(EXAMPLES or 2))
 @given(share=st.floats(0, 1), at=st.floats(0, 1), how=st.sampled_from(["kill", "half a line", "stop"]),
        part=st.floats(0.01, 0.99))  # fmt: skip
