@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.ledger import Ledger
+from analysis.ledger import Ledger, read
 
 
 def write(folder: Path, *events: dict[str, Any], name: str = "w") -> Path:
@@ -19,6 +19,11 @@ def write(folder: Path, *events: dict[str, Any], name: str = "w") -> Path:
         for event in events or [{"kind": "a", "number": number} for number in range(4)]:
             ledger.append(event, sync=False)
     return ledger.path
+
+
+def kinds(folder: Path) -> list[str]:
+    """Of the records of a ledger, without the openings of its segments."""
+    return [str(record["kind"]) for record in read(folder) if record["kind"] != "segment"]
 
 
 def lines(path: Path) -> list[bytes]:
