@@ -31,7 +31,8 @@ class SeenRows:
     def original(self, row: Row) -> Row | None:
         """The row that this one repeats; remembers the row."""
         text, commit = row.description.lower(), (row.commit or "").lower()[:7]
-        rest = self._words.sub(" ", text)  # "seed 2" names no experiment
+        says_again = self._words.search(text) is not None
+        rest = self._words.sub(" ", text) if says_again else text  # "seed 2" names no experiment
         bare, of_best = _bare(rest), self._best.search(text)
         setup, script, config = (row.same[kind] for kind in ("setup", "script", "config"))
         keys = {("row", f"{setup}\n{commit}\n{text}")} if commit and text else set()
@@ -42,7 +43,7 @@ class SeenRows:
         if row.decision == "baseline" or (self._baseline.match(text) and not changes):
             keys.add(baseline)
         first = self._first(keys) or (self.best if self._seed.fullmatch(text) else None)
-        if first is None and self._words.search(text):
+        if first is None and says_again:
             named = [word for word in rest.split() if not (of_best and word.isdigit())]  # "rerun 2 of the best"
             first = self._first({("commit", word[:7]) for word in (commit, *named)})
             if first is None and not changes:
@@ -70,8 +71,10 @@ def scripts_first(rows: Sequence[Row]) -> list[Row]:
     """The rows, with those behind their script that a loop logs before it: both seeds are trained, then it decides."""
     words = re.compile(aliases()["again"]["words"])
     texts = [row.description.lower() for row in rows]
-    bare = [_bare(words.sub(" ", text)) for text in texts]
     is_repeat = [words.search(text) is not None for text in texts]
+    if not any(is_repeat):
+        return list(rows)
+    bare = [_bare(words.sub(" ", text) if again else text) for text, again in zip(texts, is_repeat, strict=True)]
     scripts = dict[str, int]()  # words → the first place of the script
     for place, text in enumerate(bare):
         if not is_repeat[place]:

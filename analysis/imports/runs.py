@@ -246,7 +246,8 @@ def _time(cell: str) -> float:
 def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row | None:
     """The row, or None with an entry in the asides."""
     at, written = columns.at, cells[columns.metric]
-    value, failure = number(written), meaning(written)
+    value = number(written)
+    failure = meaning(written) if value is None else None
     words = [cells[i] for i in at.get("status", ()) if cells[i]]
     said = "keep" if {word.lower() for word in words} & columns.kept else settled({*filter(None, map(meaning, words))})
     failed = next((kind for kind in (said, failure) if kind in FAILED), None)

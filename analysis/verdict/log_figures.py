@@ -70,7 +70,7 @@ def figures_of(run: ImportedRun) -> LogFigures:
     steps = [row for row in run.rows if row.step_gain is not None]
     kept = [row for row in run.rows if row.decision == "keep"] if says_kept else steps
     first = next((row for row in run.rows if row.decision == "baseline"), None)
-    ahead = [row for row in steps if (row.step_gain or 0.0) > 0.0]
+    ahead = [row for row in steps if row.step_gain is not None and row.step_gain > 0.0]
     best = min(ahead, key=lambda row: run.sign * (row.metric or 0.0), default=first)
     return LogFigures(
         name=run.name, metric=run.metric, metric_from=run.metric_from,

@@ -43,6 +43,8 @@ def test_gate_decides_at_planned_looks_alone(
     found = decide(KNOWN, gain, runs, best_runs)
     assert (found.decision, found.reason) == (decision, "looks")
     assert (found.more_runs, found.more_best_runs) == more
+    assert found.standard_errors == pytest.approx(gain / math.sqrt(1 / runs + 1 / best_runs))
+    assert found.resolvable == pytest.approx(2.8 * math.sqrt(1 / 6 + 1 / 4))
 
 
 def test_gate_of_rows_needs_one_standard_error_of_the_rows() -> None:
