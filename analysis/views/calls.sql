@@ -1,7 +1,9 @@
 -- One row per call of a model, by a run or by the outer loop. tokens and usd are of all its attempts; usd is NULL where
 -- no price is known. A turn of a chat researcher has three numbers, of its call and of two repairs; the programs of a
 -- night count their turns one after the other, in the order of the plan.
-WITH night AS (SELECT coalesce(max(from_json(config -> 'plan' -> 'turns', '["VARCHAR"]')), []) AS seats FROM studies),
+WITH night AS (SELECT coalesce(max(seats), []) AS seats FROM (
+    SELECT from_json(config -> 'plan' -> 'turns', '["VARCHAR"]') AS seats FROM studies
+    UNION ALL SELECT from_json(plan -> 'seats', '["VARCHAR"]') FROM recorded.ablation)),
 turned AS (SELECT *, CASE WHEN run_id IS NOT NULL AND purpose IN ('turn', 'repair') THEN number // 3 END AS turn
     FROM recorded.call)
 SELECT run_id, number, purpose, turn,

@@ -142,7 +142,7 @@ def play_design(
     Match and rows follow from the program and its factors, so the same command resumes, and a larger budget goes on.
     """
     study.admit(program, generation=0, operator="entry")
-    entries = [Entry(program_of(program, design, row), ROLE) for row, _ in design.arms]
+    entries = variants = [Entry(program_of(program, design, row), ROLE) for row, _ in design.arms]
     for entry in entries:
         study.admit(entry.program, generation=0, operator=ROLE, parent_ids=[program.program_id])
     if lineages:
@@ -150,7 +150,8 @@ def play_design(
         entries = [Entry(first, ROLE, tuple(beside), TurnOrder(design.blocks // lineages, 2))]
     label = "ablation-" + content_id("", program.program_id, *design.factors)
     match = enter(TaskStudy(study), label, entries, purpose="ablation", stream="selection")
-    write_down(study, program, design, match)
+    seats = [entry.program.program_id for entry in variants] if lineages else []
+    write_down(study, program, design, match, seats)
     counts = [lineages] if lineages else [count for _, count in design.arms]
     runs = {arm.arm_id: count for arm, count in zip(match.arms, counts, strict=True)}
     play(TaskStudy(study), executor, match, Allocation(runs), progress)
@@ -161,13 +162,20 @@ def program_of(program: Program, design: FactorialDesign, row: Sequence[bool]) -
     return variant(program, [d for d, held in zip(design.factors, row, strict=True) if not held])
 
 
-def write_down(study: Study, program: Program, design: FactorialDesign, match: Match) -> None:
-    """Record the plan before its first run; a resumed or a smaller plan is not recorded again."""
+def write_down(
+    study: Study, program: Program, design: FactorialDesign, match: Match, seats: Sequence[str] = ()
+) -> None:
+    """Record the plan before its first run; a resumed or a smaller plan is not recorded again. ``seats``: ids of the
+    programs that take turns, in their order."""
     ablation_id = content_id("x", match.match_id)
     known = study.state.ablations.get(ablation_id)
     if known is not None and cast(int, known.plan["blocks"]) >= design.blocks:
         return
     rows: list[JsonValue] = [list(row) for row in design.plain]
+    plan: dict[str, JsonValue] = {
+        "blocks": design.blocks, "order": design.order, "runs": design.runs, "rows": rows,
+        **({"seats": [*seats]} if seats else {}),
+    }  # fmt: skip
     study.record(
         AblationEvent(
             ablation_id=ablation_id,
@@ -178,7 +186,7 @@ def write_down(study: Study, program: Program, design: FactorialDesign, match: M
             stream=match.stream,
             factors=tuple(design.factors),
             planned_at=datetime.now(UTC).isoformat(),
-            plan={"blocks": design.blocks, "order": design.order, "runs": design.runs, "rows": rows},
+            plan=plan,
         )
     )
 

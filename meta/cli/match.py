@@ -95,7 +95,7 @@ def match(
     if len(tasks) > 1 and (is_race or flags.add):
         raise UsageError("--race and --add are for a match on one task", hint="name one task, or leave them out")
     if flags.unit == "turn":
-        draft_turns(out, programs, flags, tasks, playing, models, start)
+        start_league(out, programs, flags, tasks, playing, models, start)
         return
     if flags.blocks:
         raise UsageError("blocks are of turns", hint="--set unit=turn")
@@ -121,7 +121,7 @@ def match(
     driver.start(out, Draft(named_kind("match"), setup.config(), plan, remarks=remarks), folder, start)
 
 
-def draft_turns(
+def start_league(
     out: Output, names: Sequence[str], flags: MatchFlags, tasks: Sequence[Task], playing: PlayingFlags,
     models: ModelFlags, start: StartFlags,
 ) -> None:  # fmt: skip

@@ -10,7 +10,8 @@ from tests.llm.researcher import _FILE, _NUMBER, luck_of, prompt_of, reply
 from trainer.laws.law import Law
 
 HELPFUL, NULL, VISIBLE = "Take large steps.", "Stay calm.", "Explain each change in a comment."
-PROGRAM = f"# Rules\n\nLower the loss.\n\n## Process\n\n- {HELPFUL}\n- {NULL}\n- {VISIBLE}\n"
+TALK = "Think aloud."
+PROGRAM = f"# Rules\n\nLower the loss.\n\n## Process\n\n- {HELPFUL}\n- {NULL}\n- {VISIBLE}\n- {TALK}\n"
 KNOBS = [f"K{number}" for number in range(90)]  # more than the turns of a night can raise
 SMALL, LARGE = 0.02, 0.2
 
@@ -24,7 +25,7 @@ def steps_task(folder: Path) -> Path:
 
 def answer(body: dict[str, Any]) -> str:
     """Two of three changes raise a setting that was not changed yet, as far as the program says; the third lowers it.
-    NULL changes nothing, and VISIBLE only adds comments."""
+    NULL changes nothing, VISIBLE only adds comments, and TALK only makes the reply longer."""
     prompt, luck = prompt_of(body), luck_of(body)
     files = _FILE.findall(prompt)
     if not files:
@@ -34,4 +35,5 @@ def answer(body: dict[str, Any]) -> str:
     step = 4.0 if HELPFUL in prompt else 2.0
     new = f"{knob} = {step if luck.random() < 2 / 3 else 0.5}"
     comment = "# It may be better.\n# Nobody knows.\n" if VISIBLE in prompt else ""
-    return reply(name, old, comment + new, follows=[], luck=luck)
+    thoughts = "It may go either way. " * 20 if TALK in prompt else ""
+    return thoughts + reply(name, old, comment + new, follows=[], luck=luck)

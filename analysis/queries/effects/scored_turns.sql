@@ -15,10 +15,20 @@ tried AS (
         len(regexp_extract_all(e.diff, '(?m)^-(?:[^-]|$)')) AS removed,
         row_number() OVER (PARTITION BY e.run_id, e.diff ORDER BY e.number) > 1 AS repeated
     FROM experiments AS e JOIN experiments AS p ON p.run_id = e.run_id AND p.number = e.parent_number
-    WHERE e.run_id IN (SELECT run_id FROM played) AND coalesce(e.replicate, 0) = 0)
+    WHERE e.run_id IN (SELECT run_id FROM played) AND coalesce(e.replicate, 0) = 0),
+-- The turns of a program that led to an experiment are, in their order, those of its model that are not in `turns`.
+written AS (
+    SELECT run_id, program_id, sum(tokens_out) AS tokens,
+        row_number() OVER (PARTITION BY run_id, program_id ORDER BY turn) AS place
+    FROM calls WHERE run_id IN (SELECT run_id FROM played) AND turn IS NOT NULL
+        AND (run_id, turn) NOT IN (SELECT (run_id, number) FROM turns)
+    GROUP BY run_id, program_id, turn),
+placed AS (
+    SELECT *, row_number() OVER (PARTITION BY run_id, program_id, experiments > 0 ORDER BY number) AS place FROM played)
 SELECT t.match_id, t.run_id, t.number, t.block, t.program_id, t.kept IS NOT NULL AS kept,
     coalesce(e.failed, true) AS failed, coalesce(ln(1 + greatest(t.gain, 0) / sd), (t.kept IS NOT NULL)::DOUBLE) AS score,
     [coalesce(e.failed, true)::DOUBLE, coalesce(e.repeated, false)::DOUBLE, coalesce(e.removed > e.added, false)::DOUBLE,
-        ln(1 + coalesce(greatest(e.added, e.removed), 0)), coalesce(ln(1 + e.gain / sd), (e.gain > 0)::DOUBLE, 0)] AS behaviour
-FROM played AS t CROSS JOIN noise LEFT JOIN tried AS e ON t.experiments > 0 AND e.run_id = t.run_id AND e.number = t.first_experiment
+        ln(1 + coalesce(greatest(e.added, e.removed), 0)), ln(1 + coalesce(w.tokens, 0)), coalesce(ln(1 + e.gain / sd), (e.gain > 0)::DOUBLE, 0)] AS behaviour
+FROM placed AS t CROSS JOIN noise LEFT JOIN tried AS e ON t.experiments > 0 AND e.run_id = t.run_id AND e.number = t.first_experiment
+    LEFT JOIN written AS w ON t.experiments > 0 AND w.run_id = t.run_id AND w.program_id = t.program_id AND w.place = t.place
 ORDER BY t.run_id, t.number
