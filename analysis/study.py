@@ -18,7 +18,6 @@ from analysis.ledger import require_whole, segments, verify
 from analysis.ledger.compact import computed, opened, states
 from analysis.views.tables import SQL_VIEWS, answer, column_types, make, plain, statement
 from programs.common.errors import EnvironmentProblem, NotFound
-from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,6 +87,8 @@ def _tables(ledger: Path) -> _Tables:
         if copy is None:
             verify(ledger)
             make(con, segments(ledger))
+        from programs.shelf import starter  # not for `judge`, which opens no study
+
         con.execute(f"CREATE MACRO stock_id() AS '{starter('stock').program_id}'")
         for fact in FACTS:
             con.execute(f"CREATE MACRO {statement(f'facts/{fact}')}")

@@ -284,13 +284,16 @@ def import_noise(study: str) -> bool:
     chance = np.hypot(sd, rows_sd) * stats.norm.ppf((tries + 0.625) / (tries + 1.25))
     same = [agree("SD", sd, shown["noise_sd"]), agree("degrees of freedom", df, shown["noise_df"])]
     same += [agree("SD of the rows", rows_sd, shown["rows_sd"] or 0.0), agree("luck", chance, shown["chance_gain"])]
+    measured_again = sum(bool(again[row["line"]]) for row in steps)
     best, sign = rows[0], 1 if shown["direction"] == "lower" else -1
     for row in steps:
         before, after = [best["metric"], *again[best["line"]]], again[row["line"]] or [row["metric"]]
-        tests = 1 if again[row["line"]] else row["step_tries"]
+        tests = (measured_again if again[row["line"]] else tries) * (2 if measured_again else 1)
         seeds, all_rows = sd**2 * (1 / len(before) + 1 / len(after)), 2 * rows_sd**2
         t = sign * (np.mean(before) - np.mean(after)) / (seeds + all_rows) ** 0.5
-        p = min(1.0, tests * stats.t.sf(t, (seeds + all_rows) ** 2 / (seeds**2 / df)))
+        steps_df = (seeds + all_rows) ** 2 / (seeds**2 / df)
+        ratios = (stats.chi2.isf((np.arange(400) + 0.5) / 400, steps_df) / steps_df) ** 0.5
+        p = np.minimum(1.0, tests * stats.norm.sf(t * ratios)).mean()
         same.append(agree(f"line {row['line']}: p of the step", p, row["step_p"]))
         best = row if row["step_gain"] > 0 else best
     return all(same)

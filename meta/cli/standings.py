@@ -25,7 +25,7 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from meta.kinds.plans import AblationPlan, MatchPlan, NightPlan, Plan, stored_plan
-from programs.common.errors import NotComparable, UsageError
+from programs.common.errors import Imported, NotComparable, NotFound, UsageError
 from programs.common.text import listed
 
 SAME = {
@@ -140,11 +140,11 @@ def choose_matches(matches: list[dict[str, Any]], match: str | None, decision: D
 
 
 def plan_in(folder: Path) -> Plan | None:
-    """The plan of a study; None where it has none, as an export."""
-    path = folder / resolve.MARK
-    if not path.is_file():
+    """The plan of a study; None where it has none, as an export and an import."""
+    try:
+        config = StudyConfig.read(folder / resolve.MARK)
+    except (NotFound, Imported):
         return None
-    config = StudyConfig.read(path)
     return stored_plan(config.kind, config.plan)
 
 

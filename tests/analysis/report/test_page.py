@@ -231,7 +231,7 @@ def test_verdict_and_tiles_follow_from_sql(ended: Path, shown: Parsed) -> None:
     assert f"{count(counts['runs'])} runs, {count(counts['experiments'])} experiments" in shown.text
     spent = only(
         ended,
-        "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
+        "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM experiments) + "
         "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
     )
     assert f"{duration(spent['s'])} of device time" in shown.text
