@@ -154,7 +154,8 @@ def filled(folder: Path, entries: int) -> tuple[Contest, list[str]]:
     made = create_contest(folder / "contest", ContestOptions(
         title="Load", task=Task.load(simulated_task(random_law(7), folder / "law")),
         opens=utc_now() - timedelta(days=1), closes=utc_now() + timedelta(days=1), run_budget=0.4, runs=RUNS,
-        confirm_runs=3, entries_per_person=100_000, most_entries=100_000, join_open=True, workers=1, fixed_steps=False, sandbox=True,
+        confirm_runs=3, entries_per_person=100_000, most_entries=100_000, join_open=True, workers=1,
+        fixed_steps=False, sandbox=True,
     ))  # fmt: skip
     tokens = [accounts.fresh(accounts.PERSON) for _ in range(ENTRANTS)]
     with made.contest.database.write() as connection:
