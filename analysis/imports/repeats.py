@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from analysis.imports.cells import aliases
 from analysis.imports.noise import MeasurementNoise, pooled
-
-if TYPE_CHECKING:
-    from analysis.imports.runs import Row
+from analysis.imports.rows import Row
 
 
 class SeenRows:

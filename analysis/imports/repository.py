@@ -12,15 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from analysis.imports.rows import Row
 from analysis.imports.table import UnreadableLog
 from programs.common.errors import Corrupt
 from programs.common.safe_git import BorrowedRepository
 from programs.common.text import word_list
-
-if TYPE_CHECKING:
-    from analysis.imports.runs import Row
 
 DIFF = word_list("-r -p --no-ext-diff --no-textconv --no-renames --no-color --src-prefix=a/ --dst-prefix=b/")
 LARGEST_DIFF = 200_000  # bytes of a commit's diff

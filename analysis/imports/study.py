@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from analysis.imports.cells import aliases
 from analysis.imports.columns import Stated
 from analysis.imports.repository import Joined, joined
-from analysis.imports.runs import ImportedRun, Row, runs_of
+from analysis.imports.rows import Row
+from analysis.imports.runs import ImportedRun, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
 from analysis.ledger.writing_events import DirectiveEntry

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from analysis.imports.runs import ImportedRun, Row
+from analysis.imports.rows import Row
+from analysis.imports.runs import ImportedRun
 from analysis.statistics import family_quantile
 from analysis.verdict.gate import NOISE_RUNS
 
