@@ -103,8 +103,9 @@ def turns(replicates: int = TURN_REPLICATES) -> None:
         design = replace(designs.plan(names, 512, replicate), of_turns=True)
         effect = detectable_effect(design) * TURN_SD
         truth = np.array([effect] * 4 + [0.0] * 8)
-        rows = np.array([row for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)])
-        blocks = np.repeat(np.arange(design.blocks), design.order)
+        taken = design.turn_blocks * (design.blocks // 2)
+        rows = np.array([row for block in taken for row in block])
+        blocks = np.repeat(np.arange(len(taken)), [len(block) for block in taken])
         scores = np.array([rng.choice(recorded[:, block % league.BLOCKS].ravel()) for block in blocks])
         fitted = designs.estimate(rows.tolist(), (scores + (rows - 0.5) @ truth).tolist(), blocks.tolist())
         ends = [effect.interval() if effect else (None, None) for effect in fitted]

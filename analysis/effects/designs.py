@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 MOST = 500  # factors
+TOGETHER = 4  # rows that take turns in one block, with their mirrors
 TINY = 1e-8
 
 
@@ -35,7 +36,7 @@ TINY = 1e-8
 class FactorialDesign:
     """``plain`` and its ``mirror``: rows of programs, True if the factor is present. Block k plays the rows of
     ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed. ``of_turns``:
-    they are turns on one script instead of runs, and no two blocks have their intercept in common."""
+    they are turns on one script instead of runs, in the blocks of ``turn_blocks``."""
 
     factors: tuple[str, ...]
     plain: tuple[tuple[bool, ...], ...]
@@ -65,6 +66,12 @@ class FactorialDesign:
         return [(row, first) for row in self.plain] + [(row, second) for row in self.mirror if second]
 
     @property
+    def turn_blocks(self) -> list[list[tuple[bool, ...]]]:
+        """The rows of two blocks as they take turns: a few with their mirrors, which find the script equally good."""
+        starts = range(0, self.order, TOGETHER)
+        return [[*self.plain[at : at + TOGETHER], *self.mirror[at : at + TOGETHER]] for at in starts]
+
+    @property
     def programs(self) -> int:
         """The number of different programs."""
         return len({row for row, _ in self.arms})
@@ -76,8 +83,10 @@ class FactorialDesign:
 
     @property
     def df(self) -> int:
-        """Of an effect: every two blocks of runs share a run seed, and an intercept."""
-        return self.runs - (self.blocks if self.of_turns else (self.blocks + 1) // 2) - len(self.factors)
+        """Of an effect: every two blocks of runs share a run seed, and an intercept; turns have one for each of their
+        blocks."""
+        pairs = (self.blocks + 1) // 2
+        return self.runs - pairs * (len(self.turn_blocks) if self.of_turns else 1) - len(self.factors)
 
     @property
     def clear(self) -> bool:

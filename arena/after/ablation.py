@@ -142,12 +142,15 @@ def play_design(
     Match and rows follow from the program and its factors, so the same command resumes, and a larger budget goes on.
     """
     study.admit(program, generation=0, operator="entry")
-    entries = variants = [Entry(program_of(program, design, row), ROLE) for row, _ in design.arms]
+    rows = [row for block in design.turn_blocks for row in block] if lineages else [row for row, _ in design.arms]
+    entries = variants = [Entry(program_of(program, design, row), ROLE) for row in rows]
     for entry in entries:
         study.admit(entry.program, generation=0, operator=ROLE, parent_ids=[program.program_id])
     if lineages:
         first, *beside = [entry.program for entry in entries]
-        entries = [Entry(first, ROLE, tuple(beside), TurnOrder(design.blocks // lineages, 2))]
+        groups = len(design.turn_blocks)
+        order = TurnOrder(design.blocks // (2 * lineages) * groups, groups)
+        entries = [Entry(first, ROLE, tuple(beside), order)]
     label = "ablation-" + content_id("", program.program_id, *design.factors)
     match = enter(TaskStudy(study), label, entries, purpose="ablation", stream="selection")
     seats = [entry.program.program_id for entry in variants] if lineages else []

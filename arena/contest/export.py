@@ -51,6 +51,7 @@ class ExportSummary(TypedDict):
 
 def export(contest: Contest, target: Path) -> ExportSummary:
     """Write everything into the new folder ``target``, except tokens, cookies and keys; nothing stays of a failure."""
+    contest = Contest.open(contest.folder)  # what a process that serves it has read may be some seconds old
     new = not target.exists()
     if not new and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists already", hint="name a new folder with -o")

@@ -108,8 +108,11 @@ def design_for(
 def design_line(design: FactorialDesign, left_out: int, lineages: int = 0) -> str:
     """The design in a line."""
     switched = many(len(design.factors), "directive")
-    line = f"{switched} on and off in {many(design.blocks, 'block')} of {design.order} "
-    line += f"turns, in {many(lineages, 'lineage')} of train.py" if lineages else "runs"
+    blocks, runs = design.blocks, many(design.order, "run")
+    if lineages:
+        blocks = design.blocks // 2 * len(design.turn_blocks)
+        runs = f"{many(len(design.turn_blocks[0]), 'turn')}, in {many(lineages, 'lineage')} of train.py"
+    line = f"{switched} on and off in {many(blocks, 'block')} of {runs}"
     return f"{line}; {left_out} left out (--dry-run says why)" if left_out else line
 
 

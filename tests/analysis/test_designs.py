@@ -109,3 +109,11 @@ def test_two_groups_have_the_error_of_welch() -> None:
     found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
     welch = welch_difference(a.tolist(), b.tolist())
     assert found is not None and (found.value, found.se) == pytest.approx((welch.value, welch.se))
+
+
+@pytest.mark.parametrize("factors", [1, 3, 5, 12])
+def test_rows_that_take_turns_have_each_factor_in_half_of_each_block(factors: int) -> None:
+    design = plan([f"d{i}" for i in range(factors)], 2 * order_of(factors), 1)
+    assert sorted(row for block in design.turn_blocks for row in block) == sorted(design.plain + design.mirror)
+    for block in design.turn_blocks:
+        assert len(block) <= 8 and [sum(held) for held in zip(*block, strict=True)] == [len(block) / 2] * factors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from datetime import timedelta
@@ -143,6 +144,17 @@ def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(contest: Contest)
             assert "P local" not in page
             page = Browser(port).get(f"/entry/{ids[0]}?{phase}").text
             assert "was reinstated too late for further runs" in page and "osition 1" not in page
+
+
+def test_export_has_an_entry_that_came_after_the_pages_were_read(
+    contest: Contest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.contest.ranking.standing.SNAPSHOT_SECONDS", 3600.0)  # as all readers share one
+    before = len(board_view(contest)["unmeasured"])
+    entered(contest, "local")
+    export(contest, tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / "board.json").read_text())["unmeasured"]
+    assert len(listed) == before + 1
 
 
 def test_an_export_before_the_first_run_is_whole_and_a_failed_one_leaves_nothing(
