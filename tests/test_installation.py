@@ -17,7 +17,7 @@ import pytest
 
 from analysis.study import query
 from bench.simulated_tasks import random_law, simulated_task
-from programs.common.distribution import DISTRIBUTION, EXTRAS, install_line
+from programs.common.distribution import DISTRIBUTION, EXTRAS, VERSION, install_line
 from programs.shelf import starter
 from tests.analysis.imports.samples import tsv
 from tests.conformance.runs import LAW
@@ -61,7 +61,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, names.split("\0")):
-        if name.split("/")[0] in (*PACKAGES, "pyproject.toml", "README.md") and (ROOT / name).is_file():
+        if name.split("/")[0] in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE") and (ROOT / name).is_file():
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -112,7 +112,12 @@ def test_wheel_of_the_tracked_files_has_them_all(wheel: Path) -> None:
     source = wheel.parent / "source"
     tracked = {path.relative_to(source).as_posix() for name in PACKAGES for path in (source / name).rglob("*.*")}
     tracked = {name for name in tracked if (source / name).is_file() and "/build/" not in name}
-    assert not sorted(tracked - set(zipfile.ZipFile(wheel).namelist()))
+    files = zipfile.ZipFile(wheel)
+    assert not sorted(tracked - set(files.namelist()))
+    assert {f"{name}/py.typed" for name in PACKAGES} <= tracked  # plug-ins are checked against our types
+    [about] = [files.read(name).decode() for name in files.namelist() if name.endswith("/METADATA")]
+    assert "License-Expression: MIT\n" in about and "License-File: LICENSE\n" in about
+    assert f"version: {VERSION}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_base_installation_judges_imports_and_reports(wheel: Path, tmp_path: Path) -> None:

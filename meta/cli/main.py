@@ -15,7 +15,7 @@ from meta.cli import errors, guard
 from meta.cli.commands import CONTEXT, SuggestingGroup
 from meta.cli.options import AS_JSON
 from meta.cli.table import VERBS
-from programs.common.distribution import VERSION
+from programs.common.distribution import version
 
 CLOSING = (
     "A study is a folder with the programs, runs and measurements of one command.",
@@ -56,9 +56,18 @@ class LazyGroup(SuggestingGroup):
         super().format_epilog(ctx, formatter)
 
 
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"metaloop {version()}")
+        context.exit()
+
+
 @click.group("metaloop", LazyGroup, params=[AS_JSON], context_settings=CONTEXT, invoke_without_command=True)
 @click.option("--debug", is_flag=True, envvar="METALOOP_DEBUG", help="Print the traceback of an error of any command.")
-@click.version_option(VERSION, message="metaloop %(version)s", help="Print the version.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
+    help="Print the version, with the commit of a checkout.",
+)  # fmt: skip
 def root(**_flags: bool) -> None:
     """Improve program.md files: race them under an equal compute budget, estimate
     how much each sentence contributes, and write better ones."""

@@ -1,13 +1,19 @@
-"""Prints the help of every command as one markdown page: ``python -m meta.cli.reference > cli.md``."""
+"""Prints the help of every command as one page, in markdown, or for man(1) with ``man``:
+
+python -m meta.cli.reference > cli.md
+python -m meta.cli.reference man > metaloop.1; man ./metaloop.1
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import click
 
 from meta.cli.errors import KINDS
 from meta.cli.main import root
+from programs.common.distribution import VERSION
 
 TITLE = """# Command line
 
@@ -26,6 +32,21 @@ def reference() -> str:
         title = " ".join(path)
         parts.append(f"## {title}\n\n```\n{help_of(path, command)}\n```\n")
     return "\n".join(parts)
+
+
+def man_page() -> str:
+    """The same for man(1), in its macros (man(7)): a section for each command."""
+    parts = [f'.TH METALOOP 1 "" "metaloop {VERSION}"\n.SH NAME\nmetaloop \\- improve program.md files']
+    parts += [
+        f".SH {' '.join(path).upper()}\n.nf\n{_verbatim(help_of(path, command))}\n.fi" for path, command in commands()
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _verbatim(text: str) -> str:
+    """Lines of plain text as roff: without escapes, hyphens that can be copied, and no line that reads as a macro."""
+    plain = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in plain.split("\n"))
 
 
 def commands(
@@ -49,4 +70,4 @@ def help_of(path: tuple[str, ...], command: click.Command) -> str:
 
 
 if __name__ == "__main__":
-    click.echo(reference(), nl=False)
+    click.echo(man_page() if sys.argv[1:] == ["man"] else reference(), nl=False)

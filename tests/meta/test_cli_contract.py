@@ -23,8 +23,9 @@ from meta.cli.errors import KINDS
 from meta.cli.main import run
 from meta.cli.options import command_line, rare
 from meta.cli.output import Output
-from meta.cli.reference import commands, reference
+from meta.cli.reference import commands, man_page, reference
 from meta.cli.table import VERBS
+from programs.common.distribution import VERSION
 from programs.program import Program
 from programs.shelf import starter
 from tests.studies import drawn_law, study_on
@@ -34,6 +35,7 @@ from trainer.task import Task
 from .cli_study import Call, cli, cli_process, metaloop, on_terminal, write_study
 
 TREE = [(path, command) for path, command in commands()]
+ROOT = Path(__file__).parents[2]
 GROUPS = {path[1] for path, _ in TREE if len(path) == 3} | {"COMMAND", "--help"}
 LEAVES = [path[1:] for path, _ in TREE if len(path) > 1]
 
@@ -360,9 +362,21 @@ def test_the_page_of_all_commands_has_the_help_of_each() -> None:
     assert all("Options:" in section and "Examples:" in section for section in sections.values())
 
 
+def test_man_page_has_a_section_for_each_command() -> None:
+    lines = man_page().split("\n")
+    assert [line[4:] for line in lines if line.startswith(".SH")][1:] == [" ".join(path).upper() for path, _ in TREE]
+    macros = {line.split()[0] for line in lines if line.startswith((".", "'"))}
+    assert macros == {".TH", ".SH", ".nf", ".fi"}  # no line of a help reads as another one
+
+
+def test_version_of_a_checkout_names_its_commit() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert metaloop("--version").stdout == f"metaloop {VERSION} (commit {head[:12]})\n"
+
+
 def test_the_commands_of_the_documents_exist_with_their_options() -> None:
-    verbs, seen, root = {" ".join(path): command for path, command in TREE}, 0, Path(__file__).parents[2]
-    for file in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")):
+    verbs, seen = {" ".join(path): command for path, command in TREE}, 0
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for line in re.findall(r"(?:`|^ *)(metaloop [^`\n]+)", file.read_text(encoding="utf-8"), flags=re.M):
             words = shlex.split(re.split(r"   | \| ", line)[0], comments=True)
             command = next((verbs[name] for n in (3, 2, 1) if (name := " ".join(words[:n])) in verbs), None)
