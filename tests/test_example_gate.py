@@ -78,7 +78,7 @@ def test_loop_keeps_real_changes_and_few_others(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_loop_of_an_agent_that_writes_comments_keeps_next_to_nothing(here: Path) -> None:
+def test_loop_of_a_commenting_agent_keeps_next_to_nothing(here: Path) -> None:
     assert len(looped(here, "null", 12)) <= 2  # of 12 at 5% each: more than 2 has a probability of .02
 
 

@@ -85,7 +85,7 @@ def test_pairs_are_runs_of_the_same_seed(module: Any) -> None:
     assert module.compared([], 1.0).reward == module.REFUSED
 
 
-def test_lineages_stay_together_and_only_significant_rows_are_used(
+def test_lineages_stay_together_and_only_significant_rows_count(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLE))

@@ -143,7 +143,7 @@ def test_base_installation_judges_imports_and_reports(wheel: Path, tmp_path: Pat
         assert f"hint: {install_line(extra)}" in run(line, 1)
 
 
-def test_distribution_has_the_name_and_the_extras_that_hints_name(wheel: Path) -> None:
+def test_distribution_has_the_name_and_extras_that_hints_name(wheel: Path) -> None:
     [metadata] = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA")]
     text = zipfile.ZipFile(wheel).read(metadata).decode()
     assert all(f"Provides-Extra: {extra}\n" in text for extra in EXTRAS.values())

@@ -1,7 +1,8 @@
-"""No part is larger than size.toml allows."""
+"""No part is larger than size.toml allows, and no test has a longer name than CONTRIBUTING.md does."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_no_count_is_above_its_limit() -> None:
     }
 
 
-def test_the_core_follows_imports_but_for_those_of_a_type_checker(tmp_path: Path) -> None:
+def test_core_follows_imports_but_not_those_for_type_checkers(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     for name, text in {
         "root": "if TYPE_CHECKING:\n    from meta import typed\nimport meta.direct\n",
@@ -49,3 +50,8 @@ def test_docstrings_comments_and_layout_are_no_tokens(tmp_path: Path) -> None:
     (tmp_path / "part" / "inner" / "wide.py").write_text(wide)
     assert tokens(tmp_path / "part" / "dense.py") == tokens(tmp_path / "part" / "inner" / "wide.py") == 13
     assert sizes(tmp_path, ["part", "part/inner"]) == {"part": (0.013, 2), "part/inner": (0.013, 9)}
+
+
+def test_names_of_tests_have_at_most_60_characters() -> None:
+    names = [name for file in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", file.read_text())]
+    assert not [name for name in names if len(name) > 60]

@@ -88,7 +88,7 @@ def test_few_runs_that_agree_prove_nothing(tmp_path: Path) -> None:
     assert all(row["low"] < row["estimate"] < row["high"] for row in rows)
 
 
-def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path) -> None:
+def test_interaction_of_edits_and_worth_of_a_bundle(tmp_path: Path) -> None:
     values = {("A", 1): 0.3, ("B", 1): 0.2, ("C", 1): 0.1, **{(f"K{i}", 1): 0.0 for i in range(6)}}
     pair = (("A", 1), ("B", 1))
     world = synthetic.World(values, {knob: 0 for knob, _ in values}, {pair: -0.2}, noise=0.01)
@@ -107,7 +107,7 @@ def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path
         assert found.low is not None and found.high is not None and found.low <= gain <= found.high
 
 
-def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(tmp_path: Path) -> None:
+def test_repair_of_an_edit_is_no_gain_on_the_untouched_script(tmp_path: Path) -> None:
     """One optimizer needs a small learning rate, which was never tried without it."""
     base: dict[str, Any] = {"LR": 0.5, "OPT": "sgd", "centre": False}
     repaired, rng = base | {"OPT": "adamw", "LR": 0.003}, np.random.default_rng(0)
@@ -177,7 +177,7 @@ def test_losses_where_hardly_anything_gains_keep_their_size(
     assert [found[key].estimate for key in losses] == pytest.approx(list(losses.values()), rel=0.1)
 
 
-def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
+def test_chosen_tries_are_observational_and_cached_count_once(tmp_path: Path) -> None:
     with synthetic.played(tmp_path, "p1", "p2") as ledger:
         for arm, who in (("a1", "p1"), ("a2", "p2")):  # both arms get the very same results, as out of the cache
             rng = np.random.default_rng(4)

@@ -17,7 +17,7 @@ def mean_difference(metrics: list[float | None], baseline: list[float], sign: fl
     return gain_over_seeds([0.0 if m is None else sign * (middle - m) for m in metrics], baseline, UNKNOWN)
 
 
-def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() -> None:
+def test_gain_is_the_distance_to_baseline_and_a_failure_has_none() -> None:
     found = mean_difference([1.50, None], BASELINE, 1.0)
     assert found.gain == pytest.approx((0.105 + 0.0) / 2) and found.n == 2
     assert mean_difference([1.50, 1.51], BASELINE, -1.0).gain == pytest.approx(-0.1)
@@ -41,7 +41,7 @@ def test_a_source_is_judged_by_its_interval(
     assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded, len(metrics)) == verdict
 
 
-def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:
+def test_gain_that_stays_untrained_differs_from_one_that_is_lost() -> None:
     trained = mean_difference([1.40, 1.41, 1.39], BASELINE, 1.0)
     assert keeps_its_gain(trained, mean_difference([1.42, 1.43, 1.44], BASELINE, 1.0))
     assert not keeps_its_gain(trained, mean_difference([1.55, 1.56, 1.54], BASELINE, 1.0))

@@ -91,7 +91,7 @@ def test_same_rows_where_a_clock_went_back(folder: Path, monkeypatch: pytest.Mon
     both(folder, monkeypatch, cache)
 
 
-def test_events_where_a_clock_went_back_have_the_order_of_the_study(folder: Path) -> None:
+def test_events_after_a_clock_went_back_have_the_order_of_study(folder: Path) -> None:
     """Else the last decision about an experiment is another one in the tables than for the study that goes on."""
     with Ledger(folder / "ledger", "late") as ledger:
         for at, decision in (("2026-01-02T00:00:00.000000Z", "discard"), ("2026-01-01T00:00:00.000000Z", "keep")):

@@ -68,7 +68,7 @@ def test_an_idea_is_chosen_for_what_it_adds_to_those_before() -> None:
     assert chosen[0].helped == chosen[0].tried == 4 and abs(chosen[0].gain - 0.6) < 1e-9
 
 
-def test_a_condition_saves_the_experiments_where_an_idea_would_lose() -> None:
+def test_condition_saves_experiments_where_an_idea_would_lose() -> None:
     low: Effects = {"width": {16: 0.0, 64: 0.6, 256: -0.4}}
     high: Effects = {"width": {16: -0.5, 64: -0.2, 256: 0.0}}
     tasks = [values(f"low{n}", {"width": 16}, low) for n in range(3)]
@@ -82,7 +82,7 @@ def test_a_condition_saves_the_experiments_where_an_idea_would_lose() -> None:
     assert not flat.candidate.conditions and (flat.helped, flat.tried) == (3, 6)
 
 
-def test_a_bundle_holds_what_helps_beyond_noise_and_a_task_leaves_out_what_it_lacks() -> None:
+def test_bundle_holds_what_helps_without_what_the_task_lacks() -> None:
     sure: dict[Value, float] = {1: 0.0, 2: 0.3}
     start = {"depth": 1, "width": 1, "heads": 1}
     tasks = [
@@ -134,7 +134,7 @@ def test_scripts_that_lost_a_setting_are_left_out() -> None:
     assert wider is not None and wider > 0.2 and between is not None
 
 
-def test_of_a_role_with_thousands_of_values_those_that_most_tasks_know_are_tried() -> None:
+def test_role_with_thousands_values_tries_those_most_tasks_know() -> None:
     """Their pairs would be ten million ideas."""
     worth: Effects = {"activation": {f"made-up-{n}": 0.001 for n in range(3000)} | {"gelu": 0.5}}
     tasks = [

@@ -68,7 +68,7 @@ def test_a_conversation_is_whole_and_without_keys(con: duckdb.DuckDBPyConnection
     assert (told["a"]["gain"], told["a"]["gain_low"], told["a"]["n"], told["a"]["study"]) == (0.5, 0.0, 8, "y1")
 
 
-def test_related_children_and_those_of_the_same_parents_are_one_lineage(con: duckdb.DuckDBPyConnection) -> None:
+def test_related_children_and_siblings_are_one_lineage(con: duckdb.DuckDBPyConnection) -> None:
     told = {row["child_id"]: row["lineage"] for row in made(con)}
     assert told == dict.fromkeys("abcde", "a") | {"f": "f"}
 

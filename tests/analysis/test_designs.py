@@ -33,7 +33,7 @@ def test_orders_that_are_not_known_are_passed_over() -> None:
         order_of(501)
 
 
-def test_each_block_is_balanced_and_the_mirror_clears_interactions() -> None:
+def test_block_is_balanced_and_the_mirror_clears_interactions() -> None:
     design = plan(FACTORS, 50, 1)
     assert (design.order, design.blocks, design.runs, design.clear) == (12, 4, 48, True)
     assert [count for _, count in design.arms] == [2] * 24 and design.se == pytest.approx(0.2887, abs=1e-4)
@@ -45,7 +45,7 @@ def test_each_block_is_balanced_and_the_mirror_clears_interactions() -> None:
     assert all((signs.T @ pair == 0).all() for pair in pairs)
 
 
-def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
+def test_more_runs_continue_a_design_and_too_few_are_refused() -> None:
     small, large = plan(FACTORS, 24, 7), plan(FACTORS, 60, 7)
     assert small.plain == large.plain != plan(FACTORS, 24, 8).plain
     assert large.blocks == 5 and [count for _, count in large.arms] == [3] * 12 + [2] * 12 and not large.clear
@@ -69,7 +69,7 @@ def gains(
     return held, list(np.array(held) @ effects + drift + rng.standard_normal(design.runs))
 
 
-def test_planted_effects_are_estimated_with_the_promised_error_and_covered() -> None:
+def test_planted_effects_have_the_promised_error_and_coverage() -> None:
     rng = np.random.default_rng(2)
     effects = np.array([1.0, 0.9, 0.8, 0.4, 0.3, 0.2, 0, 0, 0, 0, 0])
     design, errors, inside = plan(FACTORS, 48, 3), [], []
@@ -83,7 +83,7 @@ def test_planted_effects_are_estimated_with_the_promised_error_and_covered() -> 
     assert 0.93 <= np.mean(inside) <= 0.97
 
 
-def test_factors_that_fall_together_and_unfinished_designs_tell_nothing_wrong() -> None:
+def test_factors_that_fall_together_have_no_effect_of_their_own() -> None:
     held = [[True, True, False], [False, False, True], [True, True, True], [False, False, False]] * 3
     rng = np.random.default_rng(4)
     found = estimate(held, [float(row[2]) + rng.normal(0, 0.1) for row in held], [0] * 12)
@@ -112,7 +112,7 @@ def test_two_groups_have_the_error_of_welch() -> None:
 
 
 @pytest.mark.parametrize("factors", [1, 3, 5, 12])
-def test_rows_that_take_turns_have_each_factor_in_half_of_each_block(factors: int) -> None:
+def test_turns_have_each_factor_in_half_of_each_block(factors: int) -> None:
     design = plan([f"d{i}" for i in range(factors)], 2 * order_of(factors), 1)
     assert sorted(row for block in design.turn_blocks for row in block) == sorted(design.plain + design.mirror)
     for block in design.turn_blocks:

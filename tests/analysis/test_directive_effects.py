@@ -36,7 +36,7 @@ def credit(folder: Path, method: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("generation", "compared"), [(0, "good"), (1, "weak")])
-def test_the_parent_that_earlier_matches_show_to_be_better_is_compared(
+def test_parent_that_was_better_in_earlier_matches_is_compared(
     people: Population, tmp_path: Path, generation: int, compared: str
 ) -> None:
     """The child has the directives of `good`. A match of its own generation was not known when it was bred."""

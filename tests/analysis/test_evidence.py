@@ -98,7 +98,7 @@ def test_the_page_for_people_has_the_ids_of_the_view(facts: Evidence) -> None:
     assert "\n# not a heading" not in text and quoted("a `b`\n# c") == "`a 'b' # c`" and len(quoted("x" * 500)) == 162
 
 
-def test_the_brief_opens_with_the_best_scripts_and_what_is_new_on_top(facts: Evidence) -> None:
+def test_brief_opens_with_the_best_scripts_and_what_is_new(facts: Evidence) -> None:
     ids = RowIds()
     text = page(facts, ids, {"strokes": ["`lr=7`"]})
     best = facts.finals[0]
@@ -139,7 +139,7 @@ def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
     )
 
 
-def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None:
+def test_brief_has_one_row_per_edit_and_none_near_zero() -> None:
     ids = RowIds()
     known = evidence_of(
         edit("LR", 2, 0.3), edit("LR", 3, 0.001, se=0.1), edit("WD", 0, 0.0, se=None),
@@ -154,12 +154,12 @@ def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None
     assert ids.by_short == {"e1": "c-LR-2", "e2": "c-WD-1", "e3": "c-LR-3", "d1": "c-d2"}
 
 
-def test_a_large_prediction_from_little_stands_behind_a_small_sure_one() -> None:
+def test_large_uncertain_prediction_is_behind_a_small_sure_one() -> None:
     text = page(evidence_of(edit("LR", 2, 0.9, se=0.85), edit("WD", 1, 0.2), edit("LR", 5, 0.3, se=0.9)), RowIds())
     assert text.index("`wd=1`: ") < text.index("`lr=2`: ") and "] `lr=5` +0.3 ± 0.9\n" in text
 
 
-def test_a_clear_gain_is_never_called_unclear_and_every_edit_is_counted() -> None:
+def test_clear_gain_is_never_unclear_and_every_edit_is_counted() -> None:
     many = [edit("LR", value, 1.0, se=0.1) for value in range(20)]
     text = page(evidence_of(*many, *(edit("WD", v, 0.0, se=0.1) for v in range(8)), edit("X", 1, -1.0)), RowIds())
     assert text.count("- [e") == 10

@@ -72,7 +72,7 @@ def rate(gain: float, estimate: Callable[[np.random.Generator], MeasurementNoise
     return kept / times
 
 
-def test_gate_keeps_few_changes_without_effect_and_most_real_ones() -> None:
+def test_gate_keeps_few_null_changes_and_most_real_ones() -> None:
     assert rate(0.0, lambda _: KNOWN) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 4000)
     assert rate(2.0, lambda _: KNOWN) > 0.8 and rate(3.0, lambda _: KNOWN) > 0.95
     assert rate(0.0, lambda rng: pooled([list(rng.normal(0, 1, 4))])) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 4000)

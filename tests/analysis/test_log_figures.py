@@ -36,7 +36,7 @@ def test_best_row_is_one_that_was_better_when_it_was_kept() -> None:
     assert figures("a|2|keep|start", "b|1.5|keep|x", "c|1.8|keep|simpler").best_line == 3
 
 
-def test_next_is_the_best_row_else_the_largest_step_in_standard_errors() -> None:
+def test_next_is_the_best_row_else_the_largest_standardised_step() -> None:
     found = figures("a|2|keep|start", "b|1.8|keep|x", "c|1.79|keep|y")
     assert (found.next_line, found.next_before) == (4, 3)  # the best one, although its step is the smaller one
     found = figures("a|2|keep|start", "b|1.9|keep|x", "c|1.7|keep|y", "d|0.5|keep|z", "d|0.5|rerun|z")

@@ -156,7 +156,7 @@ def shortened(seed: int) -> ExperimentTable:
     return table_of(outcome, block, held_by(held, 10), short, source)
 
 
-def test_what_a_source_does_when_shortened_is_not_averaged_out_over_seeds() -> None:
+def test_source_when_shortened_is_not_averaged_over_seeds() -> None:
     outside, total = 0, 0
     for seed in range(6):
         table = shortened(seed)

@@ -42,7 +42,7 @@ def family(pairs: list[float]) -> Family:
     return Family("child", "write-ideas", "", ["first"], pairs, [0.0, 0.0], pairs)
 
 
-def test_with_the_seeds_of_its_parents_each_seed_is_one_difference() -> None:
+def test_seeds_of_the_parents_are_one_difference_each() -> None:
     """Differences 1, 2, 3: mean 2, sd 1, two degrees of freedom."""
     runs = of("m", "child", [6.0, 7.0, 8.0]) + of("m", "first", [5.0] * 3)
     [found] = families(runs)
@@ -81,7 +81,7 @@ def test_two_pairs_that_agree_are_no_precise_difference() -> None:
     assert moderated([agreeing, unpaired]) == [agreeing.difference, unpaired.difference]
 
 
-def test_a_child_of_two_is_compared_with_the_parent_that_was_the_better_one_before() -> None:
+def test_child_of_two_is_compared_with_formerly_better_parent() -> None:
     """In the child's match the first parent is luckier; the child only equals the good one."""
     runs = of("m", "child", [5, 6, 7, 8]) + of("m", "good", [6, 5, 8, 7]) + of("m", "first", [9, 9])
     before = of("old", "good", [3.0], True) + of("old", "first", [1.0], True)
@@ -90,7 +90,7 @@ def test_a_child_of_two_is_compared_with_the_parent_that_was_the_better_one_befo
         assert (found.difference.value, found.difference.n, found.design) == (estimate, n, "paired")
 
 
-def test_a_parent_that_ran_beside_the_child_goes_before_one_that_did_not() -> None:
+def test_parent_that_ran_beside_the_child_goes_first() -> None:
     """The child gained .5 more on each of four seeds; the other parent has two better runs in another match."""
     runs = of("m", "child", [1.5, 2.5, 3.5, 4.5]) + of("m", "good", [1, 2, 3, 4])
     [found] = families([*runs, *of("old", "first", [6, 7], True)])
@@ -99,7 +99,7 @@ def test_a_parent_that_ran_beside_the_child_goes_before_one_that_did_not() -> No
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("earlier", [0, 3])
-def test_equal_programs_help_and_hurt_in_a_fortieth_of_the_cases_each(paired: bool, earlier: int) -> None:
+def test_equal_programs_help_and_hurt_in_fortieth_of_cases_each(paired: bool, earlier: int) -> None:
     """Three runs of each; the parent that is the better one in them would hurt in 4.5%, and help in 1%."""
     rng, runs, found = np.random.default_rng(1), list[Run](), []
     for number in range(2000):

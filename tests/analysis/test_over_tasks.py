@@ -15,7 +15,7 @@ from analysis.views.scales import UNIT, GainScale
 from tests.planted_evidence import edit, idea
 
 
-def test_edits_and_directives_have_their_mean_over_the_tasks_that_tried_them() -> None:
+def test_edits_and_directives_have_their_mean_over_their_tasks() -> None:
     """The gains 1 and 8 are 0.5 and 2 in the scales of their tasks, their standard errors 0.2 and 0.1."""
     north, south = edit("LR", 2, 1.0, se=0.4, df=15), edit("lr", 2.0, 8.0, se=0.4, df=15)
     told = [replace(idea("d", "", 1.0), program_ids=programs) for programs in (("a", "b"), ("b", "c"))]
@@ -31,7 +31,7 @@ def test_edits_and_directives_have_their_mean_over_the_tasks_that_tried_them() -
     assert [(row.estimate, row.program_ids) for row in found.directives] == [(0.375, ("a", "b", "c"))]
 
 
-def test_mean_of_an_edit_that_failed_on_a_task_counts_its_failures_once() -> None:
+def test_mean_of_an_edit_counts_its_failures_on_a_task_once() -> None:
     """Its gain where it ran is 0.5 in the scale of the task; on the other task all 16 tries failed."""
     ran = edit("LR", 2, 1.0, se=0.4, df=15, p=0.02)
     failed = replace(edit("LR", 2, 0.0, se=None), failures=16, estimate=None)

@@ -67,7 +67,7 @@ def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
     assert [event.kind for event in all_of_it.news()].count("decision") == 1
 
 
-def test_a_tail_refuses_a_damaged_record_and_another_schema_and_waits_for_a_torn_one(tmp_path: Path) -> None:
+def test_tail_refuses_damage_and_other_schemas_and_waits_if_torn(tmp_path: Path) -> None:
     first, second = (example(BaselineEvent, seed=seed) for seed in (1, 2))
     with Ledger(tmp_path, "main") as ledger:
         ledger.append(first.to_record())
@@ -113,7 +113,7 @@ def test_a_record_that_lacks_what_its_kind_has_is_refused(tmp_path: Path, record
         StudyState.read(tmp_path)
 
 
-def test_a_mutation_names_what_it_repairs_where_a_model_was_asked() -> None:
+def test_mutation_names_what_it_repairs_where_a_model_was_asked() -> None:
     offline = ["kind", "generation", "attempt", "child_id", "parent_ids", "operator", "accepted", "reason",
                "evidence_ids", "model", "tokens", "usd"]  # fmt: skip
     assert list(example(MutationEvent).to_record()) == offline

@@ -86,7 +86,7 @@ def scored(runs: Sequence[Run]) -> dict[str, Scored]:
     return {row[0]: Scored(*row) for row in found}
 
 
-def test_a_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
+def test_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
     several = [("p", "a", gain) for gain in (1.0, 2.0, 3.0)]
     known = scored([*several, ("p", "b", 5.0), ("p", "b", 7.0)])["p"]
     assert known.gain == pytest.approx(4.0) and known.df == 3

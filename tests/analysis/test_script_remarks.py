@@ -52,7 +52,7 @@ REPLACED = [
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), REPLACED)
-def test_remarks_of_a_diff_name_what_is_no_change_of_the_training(
+def test_remarks_of_a_diff_name_what_changes_no_training(
     tmp_path: Path, old: str, new: str, expected: list[tuple[str, str]]
 ) -> None:
     write_files(tmp_path, {"train.py": TRAIN, "task.toml": TASK, "labels.csv": "1\n", "targets.npy": "1\n"})
@@ -60,7 +60,7 @@ def test_remarks_of_a_diff_name_what_is_no_change_of_the_training(
     assert list(script_remarks(task, (("train.py", TRAIN.replace(old, new)),))) == expected
 
 
-def test_remarks_of_the_metric_are_left_to_what_the_scoring_command_prints(tmp_path: Path) -> None:
+def test_remarks_of_the_metric_leave_the_scoring_commands_output(tmp_path: Path) -> None:
     command = "score_command = 'python score.py'\nartifacts = ['model.json']\n"
     write_files(tmp_path, {"train.py": TRAIN, "score.py": "", "task.toml": TASK.replace('"labels.csv"', '"score.py"')
                            .replace('"targets.npy"', '"labels.csv"') + command, "labels.csv": "1\n"})  # fmt: skip

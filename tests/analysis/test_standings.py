@@ -83,7 +83,7 @@ def run_row(**more: Any) -> StandingRun:
     return StandingRun(**row)
 
 
-def test_spend_is_that_of_all_runs_and_gains_are_those_of_the_runs_that_count() -> None:
+def test_spend_is_of_all_runs_and_gains_of_those_that_count() -> None:
     """A run without a model has no tokens, and its dollars are none; with tokens but no price they are not known."""
     rows = [run_row(), run_row(tokens=30, usd=0.5, verified_gain=2.0), run_row(state="stopped", tokens=5, usd=0.25)]
     found = standing([*rows, run_row(void=True, verified_gain=9.0, device_seconds_charged=None)])
@@ -120,7 +120,7 @@ def board(rng: random.Random, arms: int) -> dict[str, list[float]]:
     return gains
 
 
-def test_the_pruned_count_is_that_of_all_pairs_on_boards_that_are_not_all_ties() -> None:
+def test_pruned_count_is_of_all_pairs_on_boards_with_differences() -> None:
     untied = 0
     for seed in range(30):
         rng = random.Random(seed)

@@ -108,7 +108,7 @@ def test_a_ratio_needs_a_divisor_whose_interval_lies_above_0() -> None:
     assert all(ratio(2.2, mean_interval(values)) is None for values in ([1.0], [], [-1, -2]))
 
 
-def test_a_mean_over_tasks_has_satterthwaite_degrees_of_freedom_and_never_their_sum() -> None:
+def test_mean_over_tasks_has_satterthwaites_degrees_of_freedom() -> None:
     """Three tasks with two pairs each, one of which dominates: about one degree of freedom, not three."""
     tasks = [Estimate(1.0, se, 1.0) for se in (1.0, 0.01, 0.01)]
     mean = mean_over_tasks(tasks)
@@ -136,7 +136,7 @@ def _rejected(first: float, second: float, by: float = 0.0, draws: int = 4000, n
 
 
 @pytest.mark.parametrize(("first", "second"), [(-2.0, 0.0), (0.0, 2.0), (-2.0, 2.0), (-2.0, -2.0), (2.0, 2.0)])
-def test_the_announced_test_holds_its_level_where_arms_are_skewed(first: float, second: float) -> None:
+def test_announced_test_holds_its_level_where_arms_are_skewed(first: float, second: float) -> None:
     ours, _ = _rejected(first, second)
     assert ours <= 0.0375  # 3.0% and three standard errors
 
@@ -148,7 +148,7 @@ def test_under_symmetric_noise_it_is_no_idle_test() -> None:
     assert plain - 0.1 < ours <= plain
 
 
-def test_limits_and_the_test_agree_and_p_falls_as_the_difference_grows() -> None:
+def test_limits_and_test_agree_and_p_falls_as_differences_grow() -> None:
     rng = np.random.Generator(np.random.PCG64(2))
     for skewness in (-2.0, 0.0, 2.0):
         a, b = _skewed(skewness, (2, 10), rng)
@@ -166,7 +166,7 @@ def test_an_estimate_without_spread_or_with_too_few_values() -> None:
     assert skewed_difference(better, equal).interval() == (None, None)
 
 
-def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:
+def test_mean_of_samples_together_is_that_of_all_their_values() -> None:
     one, other = [1.0, 2.5, 2.0, 0.5], [4.0, 3.0, 3.5]
     together = mean_together(map(mean_interval, (one, other)))
     assert astuple(together) == pytest.approx(astuple(mean_interval([*one, *other])))

@@ -119,7 +119,7 @@ def test_trackio_project_has_every_run_and_the_verdict(folder: Path, tmp_path: P
             assert found.items() >= step.values.items()
 
 
-def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline(folder: Path) -> None:
+def test_short_trainings_have_a_curve_that_begins_at_baseline(folder: Path) -> None:
     steps = [(1.0, "baseline", 1), (0.1, "screen", 0.25), (0.9, "keep", 1), (0.95, "keep", 1), (0.8, "discard", 1),
              (float("inf"), None, 1)]  # fmt: skip
     with open_study(folder, views=()) as con:

@@ -14,7 +14,7 @@ from tests.analysis import synthetic
 from trainer.trust import marked, weakest
 
 
-def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:
+def test_weakest_trust_holds_and_an_unknown_word_is_weaker_still() -> None:
     assert weakest(["verified", "scored", None, ""]) == "scored"
     assert weakest(["self-reported", "unverified", "verified"]) == "unverified"
     assert weakest(["verified", "blessed"]) == "blessed"

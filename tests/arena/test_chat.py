@@ -74,7 +74,7 @@ def test_a_run_follows_its_program_and_its_model(server: LlmServer, task: Task, 
     assert not subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True).stdout
 
 
-def test_a_run_that_is_cut_anywhere_ends_as_if_nothing_had_happened(server: LlmServer, task: Task) -> None:
+def test_run_that_is_cut_anywhere_ends_as_if_uncut(server: LlmServer, task: Task) -> None:
     """Without asking a model again for what it had answered; calls in flight at the cut are made once more."""
     whole, events = alone(task, THREE)
     order = sorted(told(events), key=_place)
@@ -113,7 +113,7 @@ def test_faults_cost_time_and_nothing_else(server: LlmServer, task: Task) -> Non
     assert of(clean, "experiment")[0]["metric"] == of(events, "experiment")[0]["metric"]
 
 
-def test_a_reply_that_cannot_be_carried_out_is_repaired_or_the_turn_is_lost(server: LlmServer, task: Task) -> None:
+def test_unusable_reply_is_repaired_or_the_turn_is_lost(server: LlmServer, task: Task) -> None:
     server.answer = lambda body: researcher.answer(body) if len(body["messages"]) > 2 else "let us see"
     _, events = alone(task, ONE)
     assert [call["purpose"] for call in of(events, "call")][:4] == ["turn", "repair", "turn", "repair"]
@@ -144,7 +144,7 @@ def test_a_transcript_has_the_turn_program_error_and_prompt(server: LlmServer, t
 
 
 @pytest.mark.parametrize("charter", ["replicates: 2", "screen: {fraction: 0.25, promote: 0.5}\n  wave: 4", "wave: 3"])
-def test_the_charter_is_carried_out_as_for_the_scripted_researcher(server: LlmServer, task: Task, charter: str) -> None:
+def test_charter_is_followed_as_by_the_scripted_researcher(server: LlmServer, task: Task, charter: str) -> None:
     _, events = alone(task, f"---\nmetaloop:\n  {charter}\n  no_repeat: true\n---\n{THREE}")
     decisions = [event["decision"] for event in of(events, "decision")]
     tried = of(events, "experiment")
@@ -192,7 +192,7 @@ class Wall:
 
 
 @pytest.mark.slow
-def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
+def test_wall_ends_a_run_with_its_best_while_model_is_waited_for(
     server: LlmServer, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that falls silent: what was tried stands, the calls in flight are cut and told of."""
@@ -220,7 +220,7 @@ def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task, monkeyp
     assert "rate" in cut["faults"][0] and cut["tokens"] == cut["lost_tokens"] == 0
 
 
-def test_a_dead_server_stops_a_study_which_goes_on_when_it_is_back(
+def test_dead_server_stops_a_study_that_resumes_when_it_is_back(
     server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = found(tmp_path / "whole")
@@ -267,7 +267,7 @@ def gullible(body: Event) -> str:
 
 
 @pytest.mark.exploit(32)
-def test_instructions_planted_in_text_move_no_verdict_budget_or_ledger_entry(
+def test_planted_instructions_move_no_verdict_budget_or_entry(
     server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the program, the task's description, a source's comment, a title, a note, a log line and a crash's reason."""

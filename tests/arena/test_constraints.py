@@ -13,7 +13,7 @@ from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Set `pad=20`.",))
 
 
-def test_a_verification_that_breaks_a_hard_constraint_gains_nothing(tmp_path: Path) -> None:
+def test_verification_that_breaks_hard_constraint_gains_nothing(tmp_path: Path) -> None:
     limits = LATENCY.replace("= 6", "= 8") + MEMORY.replace("= 50", "= 20") + SOFT  # latency is 9 ms under odd seeds
     task = limited(tmp_path / "task", limits)
     study = study_on(tmp_path / "study", task, 0.6, workers=2, fixed_steps=True)

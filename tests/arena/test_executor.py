@@ -157,7 +157,7 @@ def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None
     assert "\n" not in caught.value.message
 
 
-def test_a_worker_tells_its_error_though_its_log_is_on_a_full_disk(tmp_path: Path) -> None:
+def test_worker_reports_its_error_with_its_log_on_a_full_disk(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-P", "-m", "arena.work.worker", str(tmp_path), "0", str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=full, check=False)

@@ -40,7 +40,7 @@ def with_values(task: Task, streams: Streams, stream: str, worse: np.ndarray) ->
     return over_rows(task, streams, stream, seeds, [old, old], [new, new])  # type: ignore[arg-type]
 
 
-def test_gain_over_rows_on_the_deciding_stream_is_of_the_held_back_rows() -> None:
+def test_gain_on_the_deciding_stream_is_of_the_held_back_rows() -> None:
     task = own_task(rows="losses.csv", n_rows=ROWS)
     held = held_back(STREAMS, task.task_id, ROWS)
     found = with_values(task, STREAMS, "confirmation", ~held)
@@ -49,7 +49,7 @@ def test_gain_over_rows_on_the_deciding_stream_is_of_the_held_back_rows() -> Non
     assert mixed.noise == "rows" and mixed.low is not None and mixed.low > 0
 
 
-def test_gain_over_rows_of_the_choosing_stream_does_not_look_at_held_back_rows() -> None:
+def test_gain_on_the_choosing_stream_ignores_held_back_rows() -> None:
     task = own_task(rows="losses.csv", n_rows=ROWS)
     seeds = gain_over_seeds([0.5, 0.5], [1.0, 1.0], UNKNOWN)
     assert with_values(task, STREAMS, "selection", np.arange(400)) == seeds
@@ -70,7 +70,7 @@ def test_rows_held_back_stay_the_same_in_the_study_after() -> None:
     assert (held_back(after, "t1", ROWS) != held_back(Streams(after.secret), "t1", ROWS)).any()
 
 
-def test_gain_of_a_share_needs_five_times_its_error_and_the_luck_of_all_looks() -> None:
+def test_gain_of_a_share_needs_five_errors_and_the_luck_of_looks() -> None:
     task = own_task(n_rows=100)
     seeds = gain_over_seeds([0.3, 0.3], [0.5, 0.5], UNKNOWN)
     assert over_a_share(task, seeds, [0.5, 0.2], looks=1).low is None
@@ -78,7 +78,7 @@ def test_gain_of_a_share_needs_five_times_its_error_and_the_luck_of_all_looks() 
     assert many.noise == "rows" and many.low is not None and many.low > 0
 
 
-def test_gain_of_a_share_has_few_degrees_of_freedom_where_few_seeds_dominate() -> None:
+def test_gain_of_a_share_has_few_df_where_few_seeds_dominate() -> None:
     seeds = gain_over_seeds([0.30, 0.34, 0.32], [0.50, 0.51, 0.49], UNKNOWN)
     found = over_a_share(own_task(n_rows=1_000_000), seeds, [0.5, 0.2], looks=1)
     assert found.noise == "seeds rows" and found.df == pytest.approx(seeds.df, rel=0.1)

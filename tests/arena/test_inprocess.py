@@ -67,7 +67,7 @@ def test_a_task_that_trains_is_refused(tmp_path: Path) -> None:
         InProcessExecutor(study, silent)
 
 
-def test_near_identical_programs_are_paired_and_unrelated_ones_are_not(tmp_path: Path) -> None:
+def test_near_identical_programs_are_paired_and_others_are_not(tmp_path: Path) -> None:
     """What a run proposes is drawn anew for each arm, unless one charter field is all that sets two programs apart."""
     stock = starter("stock")
     near = Program.parse(set_charter(stock.text, "no_repeat", True), "near")
@@ -109,7 +109,7 @@ def ended(study: Study, stream: Stream, runs: int = 3, progress: Any = silent) -
     return query(study.folder, "SELECT run_id, seed, status, metric, gain, trust FROM verifications ORDER BY ALL")
 
 
-def test_a_run_that_ends_at_the_baseline_is_trained_again_where_arms_are_compared_for_good(tmp_path: Path) -> None:
+def test_run_that_ends_at_the_baseline_is_trained_again_for_good(tmp_path: Path) -> None:
     """So it shares what all verifications of a match share; a gain of exactly 0 would not."""
     chosen = ended(untouched(tmp_path / "one" / "s"), "selection")
     assert {(row["status"], row["gain"], row["trust"]) for row in chosen} == {("baseline", 0.0, "")}

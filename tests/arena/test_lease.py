@@ -167,7 +167,7 @@ def together(folder: Path) -> float:
     return float(sum(row["wall_seconds"] for row in rows) / (last - first).total_seconds())
 
 
-def test_what_a_run_waits_for_a_device_is_no_part_of_its_experiment(tmp_path: Path) -> None:
+def test_waiting_for_a_device_is_no_part_of_an_experiment(tmp_path: Path) -> None:
     task = Task.load(simulated_task(random_law(seed=3), tmp_path / "task"))
     trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
 

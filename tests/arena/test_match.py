@@ -36,7 +36,7 @@ def test_every_run_is_charged_exactly_its_budget(played: PlayedMatch) -> None:
     assert all(run == {"b": RUN_BUDGET, "c": RUN_BUDGET, "state": "finished"} for run in runs)
 
 
-def test_device_time_of_a_study_is_that_of_its_runs_and_measurements(played: PlayedMatch) -> None:
+def test_device_time_of_a_study_is_of_its_runs_and_measurements(played: PlayedMatch) -> None:
     folder = played[0].folder
     shown = query(folder, "FROM device_time()")
     of_runs = query(
@@ -61,7 +61,7 @@ def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: PlayedMatch) ->
     assert not set(seeds["control"]) & set(seeds["a/a"])
 
 
-def test_a_gain_is_the_mean_over_fresh_seeds_against_the_untouched_source_on_the_same_rows(played: PlayedMatch) -> None:
+def test_gain_is_the_mean_over_fresh_seeds_on_the_same_rows(played: PlayedMatch) -> None:
     folder = played[0].folder
     trained = query(folder, "SELECT metric, splits FROM baselines WHERE stream = 'selection'")
     scores = [row["splits"] for row in trained]
@@ -81,7 +81,7 @@ def test_a_gain_is_the_mean_over_fresh_seeds_against_the_untouched_source_on_the
     assert standings == pytest.approx({row["arm_id"]: row["gain"] for row in recomputed})
 
 
-def test_each_verification_of_a_run_has_hidden_rows_of_its_own_which_arms_share(played: PlayedMatch) -> None:
+def test_verification_has_hidden_rows_of_its_own_shared_by_arms(played: PlayedMatch) -> None:
     rows = query(played[0].folder, "SELECT a.role, v.run_id, v.split FROM verifications v JOIN arms a USING (arm_id)")
     by_role = {role: sorted(r["split"] for r in rows if r["role"] == role) for role in ("control", "program", "a/a")}
     assert by_role["control"] == by_role["program"] == by_role["a/a"]

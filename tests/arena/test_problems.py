@@ -50,7 +50,7 @@ def test_an_error_of_a_kind_has_its_status_and_says_itself(kind: str, status: in
     assert ask("/Busy").headers["retry-after"] == "30"
 
 
-def test_a_browser_gets_a_page_and_what_brings_a_token_or_asks_the_api_does_not() -> None:
+def test_browser_gets_a_page_and_a_token_or_the_api_does_not() -> None:
     assert ask("/NotFound", accept="text/html").text == f"<p>{SECRET} · two lines"
     assert "There is no page at the address /none" in ask("/none", accept="text/html").text
     for path, more in (("/NotFound", {"authorization": "Bearer x"}), ("/api/NotFound", {})):

@@ -58,7 +58,7 @@ def test_files_are_added_and_stay_as_they_are() -> None:
     assert built_of(made, [0])[0].text("model.py") == "def f(): ...\n"
 
 
-def test_a_value_that_a_later_one_replaces_is_no_change_of_its_own() -> None:
+def test_value_that_a_later_one_replaces_is_no_change() -> None:
     """Else each hides the other: without the first the script is the same, without the second it has the first."""
     space = EditSpace((Knob("LR", "int", (1, 2, 3), 1, 3), Knob("WD", "int", (0, 1), 0, 1)))
     sources, made = [Source((("train.py", BASE),))], list[Commit]()
@@ -73,7 +73,7 @@ def test_a_value_that_a_later_one_replaces_is_no_change_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("free", [1, 2], ids=["and a declared one", "alone"])
-def test_free_edits_are_replayed_from_the_repository_of_their_run(tmp_path: Path, free: int) -> None:
+def test_free_edits_are_replayed_from_repository_of_their_run(tmp_path: Path, free: int) -> None:
     """Edits of files that no knob made: the ledger has neither a value nor a patch of them."""
     study = study_of(tmp_path / "s")
     run_id = played(study)

@@ -55,7 +55,7 @@ def told(played: Path) -> list[Cell]:
         return transfer_cells(con)
 
 
-def test_programs_that_behave_alike_on_a_task_are_one_arm_there_with_all_names(played: Path) -> None:
+def test_programs_that_behave_alike_are_one_arm_with_all_names(played: Path) -> None:
     rows = query(played, "SELECT task, name, role, count(*) AS n FROM runs GROUP BY ALL ORDER BY ALL")
     assert {row["n"] for row in rows} == {RUNS}
     stock = [("stock", "a/a"), ("stock = plain", "control")]
@@ -87,7 +87,7 @@ def test_cells_are_means_over_runs_beside_stock(played: Path, told: list[Cell]) 
         assert cell.ratio == ratio(cell.gain, mean_interval(stock)) and cell.ratio is not None
 
 
-def test_the_view_holds_the_cells_and_a_match_that_is_over_is_not_played_again(played: Path, told: list[Cell]) -> None:
+def test_view_holds_the_cells_and_an_ended_match_is_not_replayed(played: Path, told: list[Cell]) -> None:
     rows = query(played, "SELECT task, name, gain FROM transfer")
     assert [(r["task"], r["name"], r["gain"]) for r in rows] == [(c.task, c.name, c.gain) for c in told]
     count = "SELECT count(*) AS n FROM events WHERE kind <> 'segment'"

@@ -41,7 +41,7 @@ def task(tmp_path: Path) -> Task:
     return Task.load(simulated_task(random_law(3), tmp_path / "task", experiments=6))
 
 
-def test_a_race_spends_no_more_than_its_bill_and_gives_the_twin_its_first_runs(tmp_path: Path, task: Task) -> None:
+def test_race_spends_its_bill_and_the_twin_gets_the_first_runs(tmp_path: Path, task: Task) -> None:
     counts = {(row["role"], row["name"]): row["runs"] for row in raced(study_on(tmp_path / "s", task, seed=3))}
     assert counts.pop(("a/a", "stock")) == RACE_FIRST
     assert sum(counts.values()) <= RUNS * len(NAMES) and min(counts.values()) >= RACE_FIRST

@@ -53,7 +53,7 @@ def test_two_processes_cannot_work_on_one_study(study: Study, tmp_path: Path) ->
     assert not is_taken(study.folder)
 
 
-def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(study: Study) -> None:
+def test_question_whether_a_study_runs_keeps_no_process_out(study: Study) -> None:
     with study:
         pass
     with (study.folder / "lock").open("rb") as asks:
@@ -80,7 +80,7 @@ def test_a_damaged_or_older_study_is_one_clear_line(tmp_path: Path, text: str, s
 
 
 @pytest.mark.parametrize("line", [f"seed = {'9' * 5_000}", f"a{'.a' * 9_000} = 1", f"a = {'[' * 9_000}"])
-def test_study_toml_of_a_stranger_that_cannot_be_read_is_one_line(line: str, study: Study) -> None:
+def test_unreadable_study_toml_of_a_stranger_is_one_line(line: str, study: Study) -> None:
     path = study.folder / "study.toml"
     path.write_text(f"{path.read_text()}\n[more]\n{line}\n")
     with pytest.raises(Corrupt) as caught:

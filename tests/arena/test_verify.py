@@ -103,7 +103,7 @@ def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
     assert audit.event().body["failed_seeds"] == 2
 
 
-def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(copy: Study) -> None:
+def test_study_is_checked_on_its_own_data_in_its_own_segment(copy: Study) -> None:
     before, spent = query(copy.folder, "SELECT * FROM standings"), spent_by(copy)
     audit = whole(copy)
     assert audit.figures["share"] == pytest.approx(audit.round.spent / spent)

@@ -27,7 +27,7 @@ def test_covered_compares_each_check_with_the_mean_of_the_others() -> None:
     assert coverage.covered(unknown) == [False, *[True] * 5]
 
 
-def test_covered_with_uneven_limits_looks_at_the_side_of_the_mean() -> None:
+def test_covered_with_uneven_limits_looks_at_the_side_of_mean() -> None:
     checks = [(0.0, -5.0, 0.1)] + [(1.0, 0.9, 1.1)] * 20
     assert not coverage.covered(checks)[0]
     assert coverage.covered([(0.0, -0.1, 5.0), *checks[1:]])[0]

@@ -27,7 +27,7 @@ def test_power_is_that_of_the_test_where_it_is_known() -> None:
     assert low - 0.02 < known < high + 0.02
 
 
-def test_where_nothing_differs_claims_are_rare_and_intervals_hold_zero() -> None:
+def test_null_studies_rarely_claim_and_their_intervals_hold_zero() -> None:
     made = [claim for _, claim in studies(World(), SMALL, 1500, 1)]
     share = sum(claim.holds for claim in made) / len(made)
     assert share_interval(sum(claim.holds for claim in made), len(made))[0] <= 0.025 and share < 0.05

@@ -21,7 +21,7 @@ def test_league_programs_prints_the_published_figures(capsys: pytest.CaptureFixt
     assert "bold-then-fine  1.52 (0.46 [0.11, 0.80])" in shown
 
 
-def test_possible_ratios_of_two_samples_enclose_the_ratio_of_means() -> None:
+def test_possible_ratios_of_two_samples_enclose_ratio_of_means() -> None:
     possible = league.possible_ratios([2.0, 2.2, 1.8, 2.1], [1.0, 1.1, 0.9, 1.0])
     assert 1.6 < possible.min() < 2.02 < possible.max() < 2.5
     assert league.possible_ratios([1.0, 3.0], [1.0, 3.0]).min() == 0.0

@@ -52,7 +52,7 @@ def test_a_match_drifts_as_one() -> None:
     assert moved - still == pytest.approx(np.full(50, 0.7))
 
 
-def test_a_population_is_read_like_a_study_and_its_children_are_paired(tmp_path: Path) -> None:
+def test_population_is_read_like_a_study_with_paired_children(tmp_path: Path) -> None:
     law = planted_directives(np.random.default_rng(2), runs=RunLaw(sd=1.0, common=0.5, drift=1.0))
     strong = max(law.effects, key=lambda name: abs(law.effects[name]))
     with Ledger(tmp_path / "ledger", "main") as ledger:

@@ -150,7 +150,7 @@ class ResearcherConformance(Conformance):
         return RunContext(run_id="r0")
 
     @pytest.mark.parametrize(("most", "state"), [(99, "finished"), (3, "stopped")])
-    def test_a_run_keeps_its_budget_is_reproducible_and_stops_when_asked(
+    def test_run_keeps_its_budget_repeats_and_stops_when_asked(
         self, trainer: Trainer, name: str, context: RunContext, most: int, state: str
     ) -> None:
         runs: list[list[Event]] = [[], []]
@@ -223,7 +223,7 @@ class ScorerConformance(Conformance):
     def scorer(self, name: str) -> Scorer:
         return scorer_of(ScoreSection.model_validate({"kind": name, **self.settings}).settings())
 
-    def test_scores_are_numbers_and_the_better_candidate_has_the_better_one(
+    def test_scores_are_numbers_and_better_for_the_better_candidate(
         self, scorer: Scorer, good: GivenReferee, bad: GivenReferee
     ) -> None:
         assert scorer.per_position in (True, False) and scorer.needs_checkpoint in (True, False)

@@ -59,9 +59,7 @@ class RaceRuleConformance(Conformance):
     def make(self, name: str, start: RaceStart) -> Callable[[], Racer]:
         return lambda: RACE_RULES.get(name)(start)
 
-    def test_a_race_stays_within_its_runs_and_goes_on_wherever_it_was_cut_off(
-        self, make: Callable[[], Racer], start: RaceStart
-    ) -> None:
+    def test_race_stays_within_its_runs_wherever_it_was_cut(self, make: Callable[[], Racer], start: RaceStart) -> None:
         racer, counts = make(), dict.fromkeys(ARMS, 0)
         while wanted := racer.next_round(scores(counts)):
             for arm, runs in wanted.items():
@@ -167,9 +165,7 @@ class ExecutorConformance(Conformance):
     def make(self, name: str) -> MakeExecutor:
         return EXECUTORS.get(name)
 
-    def test_a_study_that_was_stopped_is_resumed_to_the_figures_of_this_process(
-        self, tmp_path: Path, make: MakeExecutor
-    ) -> None:
+    def test_stopped_study_is_resumed_to_the_same_figures(self, tmp_path: Path, make: MakeExecutor) -> None:
         here = played(simulated(tmp_path / "here" / "s"), EXECUTORS.get("in-process"))
         study, seen = simulated(tmp_path / "there" / "s"), []
 

@@ -156,7 +156,7 @@ def test_an_answer_shows_both_on_the_same_seed_with_the_error(stand: Stand) -> N
     assert f"; {first:.6f} on the same seed, worse than the head {head:.6f} (experiment 2, the same seed)" in again
 
 
-def test_head_that_an_agent_reads_is_what_a_new_experiment_is_compared_with(stand: Stand) -> None:
+def test_head_that_an_agent_reads_is_the_source_of_comparison(stand: Stand) -> None:
     """Also where the head was trained with a second seed, as in a night."""
     bench = stand.bench
     bench.experiment(Proposal(Edit(), replicate=1))
@@ -168,7 +168,7 @@ def test_head_that_an_agent_reads_is_what_a_new_experiment_is_compared_with(stan
     assert re.search(rf"better than the head {head} \(experiment 0, the same seed\)", stand.ask().text)
 
 
-def test_new_file_beside_the_editable_ones_is_no_part_of_an_experiment(stand: Stand) -> None:
+def test_new_file_beside_the_editable_ones_is_not_in_experiments(stand: Stand) -> None:
     """So nothing that is kept can rest on it."""
     (stand.folder / "labels.py").write_text("LR = 0.1\n")
     stand.lay(stand.base.with_text("train.py", f"from labels import LR as rate\n{stand.base.text()}"))
@@ -203,7 +203,7 @@ def test_experiment_failed_or_short_is_never_kept(stand: Stand) -> None:
     assert "there is no experiment 99" in stand.ask("log", number=99).text
 
 
-def test_what_an_experiment_of_an_earlier_attempt_said_is_in_a_file(stand: Stand) -> None:
+def test_output_of_an_earlier_attempt_is_in_a_file(stand: Stand) -> None:
     (stand.folder.parent / "0000.log").write_text("step 1 of long ago\n")
     stand.bench.history[0] = replace(stand.bench.baseline, log="")
     assert stand.ask("log").text.startswith("step 1 of long ago\n")
@@ -232,7 +232,7 @@ def test_directives_are_cited_by_id_beginning_or_number(stand: Stand) -> None:
     assert directive.directive_id in stand.ask("directives").text
 
 
-def test_a_literal_that_no_row_can_hold_is_left_out_of_the_config(stand: Stand) -> None:
+def test_literal_that_no_row_can_hold_is_left_out_of_the_config(stand: Stand) -> None:
     for value in ("1e999", "{1}", "b'x'", "'" + "x" * 300 + "'", "10 ** 9", "1" + "0" * 40, '"a\\ud800"'):
         stand.edit(LR=value)
         stand.ask()

@@ -42,9 +42,7 @@ sleep 0.5
     assert not [pid for pid in strays if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
-def test_its_processes_are_charged_and_it_is_ended_when_the_budget_is_spent(
-    metered: Trainer, play: Play, folder: Path
-) -> None:
+def test_agents_processes_are_charged_and_end_with_the_budget(metered: Trainer, play: Play, folder: Path) -> None:
     played = play("#!/bin/sh\nwhile true; do true; done\n", 4, trainer=metered, folder=folder, sandboxed=False)
     (session,) = of(played.events, "agent", what="session")
     assert session["killed"] == "budget" and session["counted_by"] == "looks" and played.result.state == "finished"

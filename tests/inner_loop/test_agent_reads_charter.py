@@ -41,7 +41,7 @@ FOLLOWS = "follows: 1 ideas, waves of 3, no repeats"
 
 @pytest.mark.slow
 @SHUT_IN
-def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
+def test_agent_follows_a_charter_with_and_without_metaloop(
     trainer: Trainer, agent: Callable[[str], str], folder: Path, tmp_path: Path
 ) -> None:
     played = work(trainer, agent("reader.py"), 6, folder=folder, text=Program.parse(WAVES, "waves"))
@@ -61,9 +61,7 @@ def test_a_program_without_a_charter_is_laid_out_byte_for_byte(trainer: Trainer,
         assert (text == program.raw) != prose and text.startswith(program.raw.rstrip())
 
 
-def test_an_agent_reads_of_short_trainings_and_hidden_data_only_where_the_task_has_them(
-    cached: Trainer, tmp_path: Path
-) -> None:
+def test_agent_reads_short_runs_and_hidden_data_where_they_are(cached: Trainer, tmp_path: Path) -> None:
     printed = foreign_repos.made(foreign_repos.shell(tmp_path / "task"), replace(foreign_repos.SHELL, budget=1.0))
     for trainer, there in ((foreign_repos.trainer_of(printed, fixed_steps=True), False), (cached, True)):
         bench, _ = open_bench(trainer)

@@ -14,7 +14,7 @@ from programs.common.errors import UsageError
 PROMPT = "Read program.md; {model} in a prompt is text"
 
 
-def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
+def test_recipe_names_its_source_and_fills_in_its_own() -> None:
     assert agent_recipe.names() == ["claude", "codex", "mini-swe-agent", "opencode"]
     for name in agent_recipe.names():
         text = (agent_recipe.RECIPES / f"{name}.toml").read_text()
@@ -52,7 +52,7 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
 
 
-def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
+def test_named_variables_alone_are_handed_on_and_values_refused() -> None:
     recipe = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",)))
     ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
     given = recipe.passed_variables(ours)
@@ -99,7 +99,7 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     assert inside == (Path("/usr/bin/env"), [])
 
 
-def test_python_is_shown_with_its_packages_and_nothing_of_an_agent_is_executed(tmp_path: Path) -> None:
+def test_python_is_shown_with_packages_and_agents_run_nothing(tmp_path: Path) -> None:
     for folder in ("venv", "python"):
         (tmp_path / folder / "bin").mkdir(parents=True)
     python = tmp_path / "python" / "bin" / "python3.11"

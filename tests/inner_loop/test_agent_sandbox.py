@@ -67,7 +67,7 @@ def python(worktree: Path, script: str, *words: str, **access: Any) -> Ended:
     return run_sandboxed(agent_job(command, worktree, **access))
 
 
-def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Path) -> None:
+def test_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Path) -> None:
     (worktree / "train.py").write_text("old")
     ended = shell(worktree, "cat; pwd; echo new > train.py; exit 7", stdin=b"told\n")
     assert (ended.exit_code, ended.killed, ended.errors) == (7, "", "")
@@ -112,7 +112,7 @@ import numpy; print("numpy")"""
         shell(worktree, "true", readable=(TASKS,))
 
 
-def test_readable_paths_are_shown_and_hidden_ones_in_them_are_not(worktree: Path, tmp_path: Path) -> None:
+def test_readable_paths_are_shown_and_hidden_ones_are_not(worktree: Path, tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     for name in ("bin", "secret"):
         (tool / name).mkdir(parents=True)
@@ -274,7 +274,7 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["holder/closed", "holder/closed/task", "holder/study"])
-def test_a_shown_folder_may_hold_the_task_and_the_study_in_closed_folders(tmp_path: Path, closed: str) -> None:
+def test_shown_folder_may_hold_task_and_study_in_closed_folders(tmp_path: Path, closed: str) -> None:
     """As root, whose sandbox runs as another user: a path in a folder closed to others cannot be masked there."""
     holder = tmp_path / "holder"
     hidden, worktree = (holder / "closed" / "task", holder / "study"), holder / "study" / "run" / "worktree"
@@ -289,7 +289,7 @@ def test_a_shown_folder_may_hold_the_task_and_the_study_in_closed_folders(tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_shown_folder_that_its_user_may_not_enter_is_refused_by_name(worktree: Path, tmp_path: Path) -> None:
+def test_shown_folder_that_its_user_may_not_enter_is_refused(worktree: Path, tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.mkdir(mode=0o700)
     with pytest.raises(UsageError, match=f"{tool} is closed to the user that runs the sandbox of root"):

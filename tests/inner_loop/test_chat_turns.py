@@ -126,7 +126,7 @@ def test_a_role_may_pass_and_a_run_cannot_pass_for_ever(server: LlmServer, task:
 
 
 @dropped
-def test_prompts_of_one_wave_differ_and_name_what_will_be_trained_beside(server: LlmServer, task: Task) -> None:
+def test_prompts_of_one_wave_differ_and_name_what_trains_beside(server: LlmServer, task: Task) -> None:
     waves = (
         TWO.replace("# Two", "---\nmetaloop:\n  wave: 3\n---\n# Two")
         + "\n## Ideas\n\n- for Bea: be careful\n- be bold\n"

@@ -236,7 +236,7 @@ subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"])  # back to an earlier
     assert after.result.final == whole.result.final and not after.experiments
 
 
-def test_an_agent_that_ends_early_is_started_again_while_it_makes_progress(play: Play, folder: Path) -> None:
+def test_agent_that_ends_early_starts_again_while_it_progresses(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 echo "note $RANDOM" >> NOTES.md
 [ $(wc -l < NOTES.md) -gt 3 ] && exit 0
@@ -367,7 +367,7 @@ def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> 
     assert [e["kind"] for e in events] == ["experiment", "decision", "experiment", "decision"]
 
 
-def test_an_agent_sees_neither_the_study_nor_the_task_nor_our_environment(
+def test_agent_sees_no_study_no_task_and_no_environment_of_ours(
     play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "canary-4711")

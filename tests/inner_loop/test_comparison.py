@@ -59,14 +59,14 @@ def with_score(bench: Bench, **score: object) -> Bench:
     return bench
 
 
-def test_difference_is_of_common_seeds_and_without_known_noise_has_no_error(bench: Bench) -> None:
+def test_difference_of_common_seeds_has_no_error_without_noise(bench: Bench) -> None:
     with_metrics(bench, {0: [1.0, 3.0], 1: [0.9]})
     assert difference(bench, source(bench, 1), source(bench, 0)) == (pytest.approx(0.1), None, None)
     bench.history[2:] = [replace(bench.history[2], replicate=5)]
     assert difference(bench, bench.history[2], source(bench, 0)) is None, "no seed in common"
 
 
-def test_difference_of_seeds_leaves_out_what_all_sources_share_of_a_seed(bench: Bench) -> None:
+def test_difference_of_seeds_leaves_out_what_sources_share(bench: Bench) -> None:
     with_metrics(bench, {0: [1.0, 2.0], 1: [0.9, 1.92], 2: [0.5, 1.5], 3: [0.7, 1.7]})
     found = difference(bench, source(bench, 1), source(bench, 0))
     apart = [[1.0, 2.0], [0.9, 1.92], [0.5, 1.5], [0.7, 1.7]]
@@ -74,7 +74,7 @@ def test_difference_of_seeds_leaves_out_what_all_sources_share_of_a_seed(bench: 
     assert found == (pytest.approx(0.09), pytest.approx(math.sqrt(np.mean(every) / 2)), None)
 
 
-def test_difference_of_two_repeats_takes_the_spread_of_one_source(bench: Bench) -> None:
+def test_difference_of_two_repeats_takes_spread_of_one_source(bench: Bench) -> None:
     with_metrics(bench, {0: [1.0, 1.2], 1: [0.8, 0.6]})
     found = difference(bench, source(bench, 1), source(bench, 0))
     assert found == (pytest.approx(0.4), pytest.approx(math.sqrt(2 * 0.02 / 2)), None)
@@ -97,7 +97,7 @@ def test_difference_of_rows_is_paired_row_by_row(bench: Bench) -> None:
     assert again and again.se == pytest.approx(expected.se), "a second seed on the same rows reduces nothing"
 
 
-def test_rows_of_a_repository_are_compared_without_those_held_back(bench: Bench, cached: Trainer) -> None:
+def test_rows_of_repository_are_compared_without_held_back_ones(bench: Bench, cached: Trainer) -> None:
     data, task = bench.data, cached.task
     scoring = {**task.scoring, "kind": "printed", "rows": "losses.csv", "n_rows": 400}
     own = replace(task, run=RunSection(command="python train.py"), scoring=scoring)
@@ -148,7 +148,7 @@ def test_a_gain_is_kept_from_one_standard_error_on(
     assert decide_by(bench, Difference(gain, se)) == any_gain
 
 
-def test_a_second_seed_replaces_the_seeds_part_of_the_error_and_not_that_of_the_rows(bench: Bench) -> None:
+def test_second_seed_replaces_the_seeds_part_of_the_error_alone(bench: Bench) -> None:
     found = Difference(0.09, 0.2, 0.05)
     assert decide_by(bench, found) == "undecided"
     bench.repeats_wins = True

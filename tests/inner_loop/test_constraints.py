@@ -20,7 +20,7 @@ from trainer.edits import Edit
 QUEUE = program("proposers: {queue: 1.0}", ("Set `pad=60`.", "Set `pad=20`."))
 
 
-def test_what_breaks_a_hard_constraint_is_never_kept_and_values_are_recorded(tmp_path: Path) -> None:
+def test_broken_hard_constraint_is_never_kept_and_is_recorded(tmp_path: Path) -> None:
     trainer = trainer_of(limited(tmp_path / "task", MEMORY + LATENCY + SOFT), fixed_steps=True)
     played = play(trainer, QUEUE, 3)
     tried = {event["config"]["PAD"]: event for event in played.experiments}

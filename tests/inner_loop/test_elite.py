@@ -27,7 +27,7 @@ def test_a_child_of_one_parent_changes_one_to_three_knobs() -> None:
     assert set(sizes) == set(range(1, MOST_CHANGED + 1)) and min(sizes.values()) > 50
 
 
-def test_a_share_of_the_children_has_knobs_of_two_parents_and_a_patch_stays() -> None:
+def test_share_of_children_has_knobs_of_two_parents_and_a_patch() -> None:
     rng = np.random.default_rng(2)
     crossed, first = 0, Counter[int]()
     for _ in range(1000):

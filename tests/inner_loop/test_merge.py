@@ -69,7 +69,7 @@ def test_neighbouring_settings_merge_and_the_same_line_does_not() -> None:
     assert merge(base, kept, source("A = 5", "B = 2", "C = 3", "go()")) is None
 
 
-def test_two_insertions_at_one_place_are_both_made_unless_they_overlap() -> None:
+def test_two_insertions_at_one_place_are_made_unless_overlapping() -> None:
     base = source("a", "b")
     assert merge(base, source("a", "x", "b"), source("a", "y", "b")) == source("a", "x", "y", "b")
     assert merge(base, source("a", "x", "z", "b"), source("a", "x", "b")) == source("a", "x", "z", "b")

@@ -40,7 +40,7 @@ def test_more_than_the_budget_is_overshoot_and_leaves_nothing() -> None:
     assert not meter.affords(0.5)
 
 
-def test_the_next_is_expected_to_cost_what_those_that_ended_well_did() -> None:
+def test_next_cost_is_expected_from_those_that_ended_well() -> None:
     """Launch and scoring do not shrink with the fraction: of 4 s, 1 s does."""
     meter = RunMeter(budget=100.0, prior=4.0, soft=1.0)
     assert (meter.expected(), meter.expected(0.25)) == (4.0, 3.25)

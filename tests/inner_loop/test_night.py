@@ -63,7 +63,7 @@ def experiments_of(events: Sequence[Event]) -> list[Experiment]:
     return [event for event in events if isinstance(event, Experiment)]
 
 
-def test_each_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tmp_path: Path) -> None:
+def test_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tmp_path: Path) -> None:
     result, events = night(task, tmp_path, 90)
     turns, tried, main = turns_of(events), {one.number: one for one in experiments_of(events)}, 0
     for block in range(turns[-1].block):
@@ -117,7 +117,7 @@ def test_night_of_a_command_without_a_seed_speaks_of_no_seed(tmp_path: Path) -> 
     assert not [text for text in (*reasons, *described) if "seed" in text]
 
 
-def test_a_short_night_keeps_at_once_and_gives_each_program_one_turn(task: Task, tmp_path: Path) -> None:
+def test_short_night_keeps_at_once_and_gives_each_program_a_turn(task: Task, tmp_path: Path) -> None:
     _, events = night(task, tmp_path, LEAST_REPEATED - 5)
     assert {one.replicate for one in experiments_of(events)} == {0}
     first = [one.program_id for one in turns_of(events) if one.block == 0]
@@ -142,7 +142,7 @@ def test_a_repeat_at_a_part_of_the_budget_is_not_the_second_seed(task: Task, tmp
     assert [one.fraction for one in repeats] == [0.3, 1.0]
 
 
-def test_a_night_that_is_killed_after_any_event_goes_on_as_if_it_was_not(task: Task, tmp_path: Path) -> None:
+def test_night_killed_after_any_event_goes_on_as_if_not(task: Task, tmp_path: Path) -> None:
     whole, events = night(task, tmp_path, 40)
     for cut in range(1, len(events), 7):
         again, more = night(task, tmp_path, 40, recorded=events[:cut])
@@ -152,7 +152,7 @@ def test_a_night_that_is_killed_after_any_event_goes_on_as_if_it_was_not(task: T
         ]
 
 
-def test_several_devices_keep_the_best_win_of_a_round_and_try_the_others_again(task: Task, tmp_path: Path) -> None:
+def test_devices_keep_the_best_win_of_a_round_and_retry_others(task: Task, tmp_path: Path) -> None:
     _, events = night(task, tmp_path, 120, devices=4)
     tried = {one.number: one for one in experiments_of(events)}
     decided = {e.experiment_id: (e.decision, e.reason) for e in events if isinstance(e, DecisionEvent)}
@@ -206,7 +206,7 @@ class Drifting(Trainer):
 
 
 @pytest.mark.xfail(strict=True, reason="a win is compared with main as it was measured before")
-def test_level_that_drifts_between_rounds_keeps_no_change_without_an_effect(tmp_path: Path) -> None:
+def test_level_that_drifts_between_rounds_keeps_no_null_change(tmp_path: Path) -> None:
     task = Task.load(
         simulated_task(Law(dict.fromkeys("ABC", 1.0), {(name, 2.0): 0.0 for name in "ABC"}), tmp_path / "task")
     )

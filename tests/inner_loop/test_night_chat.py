@@ -44,7 +44,7 @@ def test_models_take_turns_on_one_main(server: LlmServer, task: Task) -> None:
     assert len({call["number"] for call in calls}) == len(calls)
 
 
-def test_the_next_program_is_asked_before_the_one_in_hand_is_trained(server: LlmServer, task: Task) -> None:
+def test_next_program_is_asked_before_the_current_one_trains(server: LlmServer, task: Task) -> None:
     _, events = alone(task, BOLD, beside=SHY)
     turns = of(events, "night_turn")
     prompts = ["".join(m["content"] for m in body["messages"]) for body in server.seen if len(body["messages"]) == 2]
@@ -53,9 +53,7 @@ def test_the_next_program_is_asked_before_the_one_in_hand_is_trained(server: Llm
     assert sum("In training" in text for text in prompts) == len(turns) - 1, "all but the first"
 
 
-def test_a_night_of_models_resumes_without_a_call_of_those_it_has(
-    server: LlmServer, task: Task, tmp_path: Path
-) -> None:
+def test_night_of_models_resumes_without_repeating_calls(server: LlmServer, task: Task, tmp_path: Path) -> None:
     whole, events = alone(task, BOLD, beside=SHY)
     paid = len(server.seen)
     half = [event for event in events if event["kind"] != "run_ended"][: len(events) // 2]

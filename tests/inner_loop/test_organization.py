@@ -46,7 +46,7 @@ def test_roles_are_headings_or_items_or_one_researcher() -> None:
     assert len(roles(Program.parse(many))) == 8
 
 
-def test_every_statement_has_a_label_that_leads_to_its_directive_and_ideas_come_one_by_one() -> None:
+def test_statement_has_a_label_of_its_directive_and_ideas_follow() -> None:
     program = starter("idea-queue")
     prose, settings, ids = labelled(program)
     texts = {d.directive_id: d for d in program.directives}
@@ -70,7 +70,7 @@ def texts_of(book: Notes) -> list[str]:
     return [idea.text for idea in book.queue]
 
 
-def test_an_idea_that_is_passed_over_comes_back_and_is_dropped_the_second_time() -> None:
+def test_idea_passed_over_returns_once_and_is_then_dropped() -> None:
     book = notebook("- first\n- second\n")
     one, two = book.open_ideas("Ada", {})
     book.settle(one, (one.label,))
@@ -81,7 +81,7 @@ def test_an_idea_that_is_passed_over_comes_back_and_is_dropped_the_second_time()
     assert [(idea.label, idea.by, idea.text) for idea in book.queue] == [("q1", "Ada", "third")]
 
 
-def test_an_idea_that_is_cited_or_dropped_leaves_the_queue_whoever_had_it() -> None:
+def test_idea_that_is_cited_or_dropped_leaves_every_queue() -> None:
     book = notebook("- first\n- second\n- third\n")
     book.add(("fourth", "fifth", "sixth"), "Ada")
     first, *_, third = list(book.queue)[:3]
@@ -95,7 +95,7 @@ def test_an_idea_that_is_cited_or_dropped_leaves_the_queue_whoever_had_it() -> N
     assert texts_of(book) == ["second", "first"]
 
 
-def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_sources_are_measured() -> None:
+def test_prompt_has_texts_of_read_only_files_and_repeats() -> None:
     task = Task.load("strokes")
     assert [text.split("`")[1] for text in provided(task)] == ["prepare", "prepare.clock", "prepare.load_train"]
     once, again = (
@@ -108,7 +108,7 @@ def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_s
     assert "on a GPU.\n" in gpu.system()
 
 
-def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: Task) -> None:
+def test_idea_goes_to_the_role_it_names_and_in_effect_to_none(task: Task) -> None:
     ideas = "- For Bea: look again\n- set `lr=0.01`\n- for **nobody**: anything\n- raise it: `lr<0.02` → `lr=*2`\n"
     book = notebook(ideas, task.edits)
     config = task.edits.config(task.baseline()) | {"LR": 0.01}
@@ -176,7 +176,7 @@ def test_source_with_the_tag_of_its_block_stays_inside() -> None:
         assert first == f'<file name="train.py"{mark}>' and mark.startswith(" mark=") and mark not in source
 
 
-def test_an_idea_for_a_role_survives_writing_and_an_unknown_name_is_named_by_line() -> None:
+def test_idea_for_a_role_survives_and_an_unknown_name_has_a_line() -> None:
     text = "# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n- **For the bea:** `lr=1`\n- For MNIST: widen\n"
     program = Program.parse(text)
     assert [idea.role for idea in program.ideas] == ["bea", "MNIST"] and program.ideas[0].terms == ("lr=1",)
@@ -190,7 +190,7 @@ def test_an_idea_for_a_role_survives_writing_and_an_unknown_name_is_named_by_lin
     assert (3, "no-effect") in codes and not any(code == "unknown-role" for _, code in codes)
 
 
-def test_rows_say_how_an_experiment_trained_and_patches_keep_their_indent(trainer: Trainer, tmp_path: Path) -> None:
+def test_rows_say_how_an_experiment_trained_and_keep_indents(trainer: Trainer, tmp_path: Path) -> None:
     bench, _ = open_bench(trainer, repository=RunRepository(tmp_path / "run", "nll"))
     source = bench.source_of(Edit({"LR": 0.3, "BATCH": 4}))
     text = source.text().replace('    print(f"steps', '    print("train_loss: 0.43219")\n    print(f"steps')
@@ -230,9 +230,7 @@ def test_a_turn_has_its_own_idea_and_the_next_ones(trainer: Trainer) -> None:
     assert f"The next ideas, of {len(others)}:" in turn.text and f"[{own.label}] {own.text}\nTry it" in turn.text
 
 
-def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_turn_shows_noise_budget_and_discarded_changes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     task, role = trainer.task, Role("researcher", "")
     bench, _ = open_bench(trainer)
     ideas = "- set `lr=0.3`\n- set `lr=0.3` `batch=4`\n- only then: `lr>50` → `batch=8`\n- set `batch=4`\n"
@@ -273,7 +271,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     assert "# line 1" not in blind.turn(bench, book, role, None)[1].text
 
 
-def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Trainer) -> None:
+def test_turn_says_what_is_not_resolved_and_may_come_again(trainer: Trainer) -> None:
     role, program = Role("researcher", ""), Program.parse("# P\n\nGo on.\n\n## Ideas\n\n- set `lr=0.3`\n")
     bench, _ = open_bench(trainer, kept_errors=KEPT)
     prompts = Prompts(program, trainer.task, [role], ModelConfig())
@@ -294,7 +292,7 @@ def test_a_turn_says_what_is_not_resolved_and_that_it_may_come_again(trainer: Tr
     assert "# 1\n+LR = 0.3" in changed and "- [d3] set `lr=0.3`" in text, "the idea is not in vain"
 
 
-def test_a_log_is_shown_without_frames_of_packages_and_what_the_prompt_states(
+def test_log_is_shown_without_package_frames_and_prompt_text(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench, _ = open_bench(trainer)

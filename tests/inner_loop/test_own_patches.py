@@ -46,7 +46,7 @@ def test_an_idea_applies_the_programs_patch(task: Task) -> None:
     assert own.edits.apply(edited, Edit({}, (name,))) == edited
 
 
-def test_the_text_of_a_patch_is_part_of_its_name_and_of_behaviour(task: Task) -> None:
+def test_text_of_a_patch_is_part_of_its_name_and_of_behaviour(task: Task) -> None:
     one, other = program(), program("`patch:zoom`", patch(new=NEW.replace("mean", "amax")))
     assert one.patches[0].edit_name != other.patches[0].edit_name
     assert behaviour_id(one, task) != behaviour_id(other, task)
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_reported_by_line(task: Task, block: str, code: str
     assert ("no-patch" in found) == (code == "bad-patch")
 
 
-def test_a_patch_that_does_not_fit_is_refused_where_it_is_applied(task: Task) -> None:
+def test_patch_that_does_not_fit_is_refused_where_it_is_applied(task: Task) -> None:
     for block in (patch(old="no such line"), patch(file="prepare.py")):
         one = program("`patch:zoom`", block)
         with pytest.raises(EditError):

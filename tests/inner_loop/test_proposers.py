@@ -91,7 +91,7 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
-def test_elite_parents_rank_by_the_mean_over_seeds_not_the_luckiest(bench: Bench) -> None:
+def test_elite_parents_rank_by_the_mean_over_seeds(bench: Bench) -> None:
     situation = seen(bench)
     best, second = parents(situation)[:2]
     lucky = replace(second, metric=(best.metric or 0.0) - situation.sign, replicate=1)
@@ -174,7 +174,7 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     assert names == ["queue", "queue", "random", "random", "random"]
 
 
-def test_a_doubted_queue_is_followed_less_the_more_of_its_ideas_fail(bench: Bench) -> None:
+def test_doubted_queue_is_followed_less_as_its_ideas_fail(bench: Bench) -> None:
     ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
     charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
 
@@ -207,7 +207,7 @@ def test_a_doubted_queue_counts_its_own_program_alone(bench: Bench) -> None:
     assert not all(p and p.proposer == "queue" for p in (theirs.propose(replace(here, history=failed), rng),) * 50)
 
 
-def test_queue_proposes_an_undecided_idea_once_more_on_a_later_parent(bench: Bench) -> None:
+def test_queue_proposes_an_undecided_idea_once_more_later(bench: Bench) -> None:
     ideas = [
         (ProgramIdea("unclear", "d1", 1, ()), ConditionalEdit(Edit({"INIT": "zero"}))),
         (ProgramIdea("in vain", "d2", 2, ()), ConditionalEdit(Edit({"MOMENTUM": 0.5}))),

@@ -59,7 +59,7 @@ def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:
         parse(reply).apply(SOURCE)
 
 
-def test_a_reply_applies_to_a_source_that_has_changed_since_only_where_its_lines_still_stand() -> None:
+def test_reply_applies_to_a_changed_source_where_its_lines_stand() -> None:
     kept = SOURCE.with_text("train.py", TEXT.replace("b = 2", "b = 9\nc = 1"))
     assert parse(block("a = 1\nb = 2", "a = 3\nb = 2")).apply(SOURCE).text().startswith("a = 3\nb = 2")
     with pytest.raises(BadEdit, match="occurs 0 times"):
@@ -78,7 +78,7 @@ def test_a_text_that_occurs_twice() -> None:
         parse(block("a = 1", "a = 2")).apply(source)
 
 
-def test_what_a_reply_says_of_itself_is_bounded_and_never_read_inside_an_edit() -> None:
+def test_fields_of_a_reply_are_bounded_and_not_read_inside_edits() -> None:
     inside = block("b = 2", "b = 3  # <title>no</title> <note>no</note>")
     said = f"<title>{'t' * 500}\x1b[31m</title><follows>d3, q1 d3 nonsense d999999</follows><note>a\nb</note>"
     answer = parse(said + "".join(f"<idea>{n}</idea>" for n in range(9)) + "\n" + inside)

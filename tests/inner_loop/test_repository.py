@@ -96,9 +96,7 @@ def test_what_is_measured_again_says_so_in_the_table(trainer: Trainer, tmp_path:
     assert "(confirm)" in table
 
 
-def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_line(
-    trainer: Trainer, tmp_path: Path
-) -> None:
+def test_lock_of_killed_git_does_no_harm_and_refusal_is_one_line(trainer: Trainer, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     RunRepository(folder, "nll").close()
     for lock in ("index.lock", "config.lock", "HEAD.lock", "refs/heads/main.lock"):
@@ -120,7 +118,7 @@ AWKWARD = (
 
 
 @pytest.mark.parametrize(("old", "new"), AWKWARD)
-def test_source_that_no_edit_gives_comes_back_from_the_repository(
+def test_source_that_no_edit_gives_comes_back_from_repository(
     trainer: Trainer, tmp_path: Path, old: str, new: str
 ) -> None:
     bench, _ = open_bench(trainer, 4)

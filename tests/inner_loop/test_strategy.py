@@ -23,7 +23,7 @@ def trainer(cached: Trainer) -> Trainer:
     return cached
 
 
-def test_screening_promotes_the_best_of_a_wave_by_the_fraction_alone(trainer: Trainer) -> None:
+def test_screening_promotes_the_best_of_a_wave_by_the_fraction(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nscreen: {{fraction: 0.25, promote: 0.34}}\nwave: 6"), 8)
     rows = played.experiments
     first = rows[1:7]
@@ -137,7 +137,7 @@ def test_paired_seeds_are_fresh_for_every_candidate(trainer: Trainer) -> None:
     assert all(len(sources) == 2 for sources in by_seed.values())
 
 
-def test_confirmation_spends_its_share_on_fresh_seeds_of_the_best(trainer: Trainer) -> None:
+def test_confirmation_spends_its_share_on_fresh_seeds_of_best(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nconfirm: 0.4"), 20)
     confirmed = played.decided("confirm")
     assert len(confirmed) == 8
@@ -153,9 +153,7 @@ def test_confirmation_spends_its_share_on_fresh_seeds_of_the_best(trainer: Train
 
 
 @pytest.mark.parametrize(("left", "candidates"), [(20, 4), (6, 3), (4, 2), (3, 2), (1, 0)])
-def test_at_most_four_candidates_are_confirmed_and_each_on_two_seeds_if_it_can(
-    trainer: Trainer, left: int, candidates: int
-) -> None:
+def test_at_most_four_candidates_are_confirmed_on_two_seeds(trainer: Trainer, left: int, candidates: int) -> None:
     """Six sources were measured; what is left buys so many experiments."""
     bench, _ = open_bench(trainer, 6 + left)
     for rate in (0.02, 0.03, 0.1, 0.2, 0.3):
@@ -168,7 +166,7 @@ def test_at_most_four_candidates_are_confirmed_and_each_on_two_seeds_if_it_can(
     assert (winner is bench.head) and (winner.source.source_id in fresh or not fresh)
 
 
-def test_a_share_too_small_to_confirm_anything_is_used_for_the_search(trainer: Trainer) -> None:
+def test_share_too_small_to_confirm_is_used_for_the_search(trainer: Trainer) -> None:
     played = play(trainer, program("confirm: 0.2"), 8)
     assert len(played.experiments) == 8
     assert not played.decided("confirm")

@@ -186,7 +186,7 @@ def test_an_end_within_a_wave_lets_what_flies_land(slow: MakeSlow) -> None:
     assert bench.meter.charged == pytest.approx(len(launched) * bench.cost())
 
 
-def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: MakeSlow) -> None:
+def test_run_stopped_within_a_wave_goes_on_to_the_same_end(slow: MakeSlow) -> None:
     whole = play(slow(), SCREEN, 1)
     looks: Iterator[int] = iter(range(1000))
     first = play(slow(before=Reversed()), SCREEN, 2, should_stop=lambda: next(looks) >= 5)

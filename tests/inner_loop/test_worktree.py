@@ -33,7 +33,7 @@ def test_files_are_read_without_following_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_gives_a_folder_and_takes_it_back_without_what_sets_a_user(tmp_path: Path) -> None:
+def test_root_gives_a_folder_and_takes_it_back_without_setuid(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (root / "sub" / "file").write_text("")

@@ -44,20 +44,20 @@ def first_parents(found: Archive, draws: int = 200) -> Counter[str]:
     return Counter(found.parents(rng, 1)[0].program.name for _ in range(draws))
 
 
-def test_parents_are_drawn_by_posterior_gain_and_many_children_make_room() -> None:
+def test_parents_are_drawn_by_posterior_gain_where_many_children() -> None:
     drawn, crowded = first_parents(archive()), first_parents(archive(Counter(best=8)))
     assert drawn["best"] > drawn["good"] > 0 and drawn["weak"] == 0
     assert crowded["good"] > crowded["best"]
 
 
-def test_two_parents_are_two_programs_and_the_first_may_be_restricted() -> None:
+def test_two_parents_are_two_programs_and_the_first_may_be_fixed() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         one, two = archive().parents(rng, 2, ["weak"])
         assert one.program.name == "weak" != two.program.name
 
 
-def test_a_program_that_behaves_like_another_breeds_with_its_score_but_is_no_elite() -> None:
+def test_program_that_behaves_like_another_breeds_but_not_elite() -> None:
     programs = {name: program(name) for name in ("stock", "good", "own")}
     found = Archive(programs, [score("stock", 0.1), score("good", 0.4)], Counter(), {"own": "stock"})
     rng = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_novelty_of_a_refused_child_is_not_recorded() -> None:
     assert judge(proposal, parent, "a-v3", novelty).refusal == f"behaves like {admitted.program.program_id}"
 
 
-def test_settings_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
+def test_settings_of_an_export_follow_the_charter_of_a_child() -> None:
     exported = Program.parse(state_settings(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
     proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))
     child = judge(proposal, exported, "a-v2", Novelty([STROKES], "scripted")).program
@@ -117,7 +117,7 @@ def test_without_ideas_keeps_the_process() -> None:
     assert bare.charter.proposers == {"random": 1.0}
 
 
-def test_a_claim_owns_up_to_the_error_of_the_baseline_that_does_not_cancel() -> None:
+def test_claim_counts_the_error_of_the_baseline_that_stays() -> None:
     """Stock ends at the baseline and gains exactly 0; a champion that does not gains what the baseline is off by."""
     gains = {"champion": [0.30, 0.28, 0.31, 0.29, 0.33, 0.27], "control": [0.0] * 6}
     baseline = (1.2, 2.4, 0.7, 1.9, 2.8, 1.0, 1.6, 2.2)
@@ -129,7 +129,7 @@ def test_a_claim_owns_up_to_the_error_of_the_baseline_that_does_not_cancel() -> 
     assert off.tested.lead.low < 0 < off.tested.lead.high
 
 
-def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:
+def test_parents_of_several_tasks_come_from_the_front_of_draws() -> None:
     def on(name: str, north: float, south: float) -> ProgramScore:
         tasks = tuple(score(name, gain, 1e-6) for gain in (north, south))
         return replace(score(name, (north + south) / 2), tasks=tasks)
@@ -142,7 +142,7 @@ def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:
     assert front([[1.0], [3.0], [2.0], [3.0]]) == [1]  # on one task the front is the best draw, the first of equal ones
 
 
-def test_a_child_that_gained_no_more_beside_its_parent_is_no_champion() -> None:
+def test_child_no_better_beside_its_parent_is_no_champion() -> None:
     parents = {"child": ("parent", "other"), "parent": ("origin",), "origin": (), "stranger": ("parent",)}
     runs = {
         "origin": {("t", "opening", 1): 0.1, ("t", "first", 2): 0.5},
@@ -159,14 +159,14 @@ def test_a_child_that_gained_no_more_beside_its_parent_is_no_champion() -> None:
     assert not_behind("parent", parents, runs.keys(), runs) == "origin"
 
 
-def test_over_several_tasks_a_child_is_compared_in_the_spread_of_each() -> None:
+def test_child_over_several_tasks_is_compared_in_ones_spread() -> None:
     parent = {("a", "m", seed): 0.0 for seed in range(4)} | {("b", "m", seed): 0.0 for seed in range(4)}
     child = {("a", "m", seed): -90.0 + 60 * seed for seed in range(4)}  # no difference on average
     assert surpasses(child | {("b", "m", seed): 0.01 + 0.001 * seed for seed in range(4)}, parent)
     assert not surpasses(child | {("b", "m", seed): -0.01 - 0.001 * seed for seed in range(4)}, parent)
 
 
-def test_one_pair_on_a_task_counts_the_same_in_whatever_unit_the_task_is() -> None:
+def test_pair_on_a_task_counts_the_same_in_any_unit() -> None:
     parent = {("a", "m", 0): 0.0, ("a", "m", 1): 0.0, ("b", "m", 0): 0.0}
     for unit in (0.001, 1.0, 1000.0):
         child = {("a", "m", 0): 0.2, ("a", "m", 1): 0.4, ("b", "m", 0): -5.0 * unit}

@@ -40,7 +40,7 @@ def gains(size: float, by: float = 0.7, **more: list[float]) -> Gains:
     return {"champion": [size * (v + by) for v in BASE], "control": [size * v for v in BASE], **more}
 
 
-def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() -> None:
+def test_equal_tasks_shrink_the_error_and_add_degrees_of_freedom() -> None:
     """Each task: difference .7, variance .5 / 6 + .5 / 6 on 10 degrees of freedom; of both, half of it on 20."""
     one = claim(gains(1.0), KNOWN)
     both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 50.0), gains(50.0), KNOWN)])
@@ -53,7 +53,7 @@ def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() ->
     assert both.champion.value == pytest.approx(0.7) and both.champion.n == 6
 
 
-def test_the_degrees_of_freedom_of_unequal_tasks_are_those_of_satterthwaite() -> None:
+def test_unequal_tasks_have_satterthwaites_degrees_of_freedom() -> None:
     """A task that is twice as noisy in its own scale: variances 1/6 and 4/6 on 10 each."""
     loud = {"champion": [2 * v + 0.7 for v in BASE], "control": [2 * v for v in BASE]}
     both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 1.0), loud, KNOWN)])
@@ -61,7 +61,7 @@ def test_the_degrees_of_freedom_of_unequal_tasks_are_those_of_satterthwaite() ->
     assert both.p == pytest.approx(student.sf(0.7 / math.sqrt(5 / 6 / 4), df))
 
 
-def test_without_its_ideas_it_is_told_of_where_it_ran_on_every_task() -> None:
+def test_without_ideas_is_stated_where_it_ran_on_every_task() -> None:
     with_it = gains(1.0, **{"without-ideas": BASE})
     everywhere = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), with_it, KNOWN)])
     assert everywhere.bare is not None
@@ -69,7 +69,7 @@ def test_without_its_ideas_it_is_told_of_where_it_ran_on_every_task() -> None:
     assert once.bare is None
 
 
-def test_the_program_that_the_champion_started_from_is_compared_beside_the_test() -> None:
+def test_start_of_the_champion_is_compared_beside_the_test() -> None:
     start = [0.3, 0.5, 0.4, 0.45]
     made = [(scale(name, size), gains(size, start=[size * gain for gain in start]), Against((), {})) for name, size in
             (("a", 1.0), ("b", 4.0))]  # fmt: skip
@@ -82,7 +82,7 @@ def test_the_program_that_the_champion_started_from_is_compared_beside_the_test(
     assert (alone.p, alone.tested) == (none.p, none.tested)  # no part of the test
 
 
-def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_baseline(tmp_path: Path) -> None:
+def test_row_that_failed_or_ended_at_its_start_has_no_baseline(tmp_path: Path) -> None:
     statuses = {
         "champion": ("ok", "ok", "crash", "ok", "timeout", "invalid"),
         "control": ("baseline", "baseline", "ok", "ok", "crash", "crash"),
@@ -115,7 +115,7 @@ def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]
     return {role: rng.normal(shift if role == "a/a" else 0.0, 0.3, n).tolist() for role, n in sizes.items()}
 
 
-def test_the_interval_of_stock_s_arms_covers_zero_in_95_percent_and_no_claim_depends_on_it() -> None:
+def test_interval_stocks_arms_covers_zero_and_decides_no_claim() -> None:
     rng = np.random.default_rng(20)
     made = [claim(drawn(rng)) for _ in range(2000)]
     outside = sum(aa.lead.low * aa.lead.high > 0 for one in made for aa in one.aa)
@@ -126,7 +126,7 @@ def test_the_interval_of_stock_s_arms_covers_zero_in_95_percent_and_no_claim_dep
     assert aa.lead.low > 4 and apart.holds and apart.p < 0.025
 
 
-def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() -> None:
+def test_interval_of_stocks_arms_is_a_t_test_with_one_variance() -> None:
     few = {"champion": [1.0, 1.2], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2]}
     (aa,) = claim(few).aa
     arms = [ArmGain("p", role, "", "", len(few[role]), *astuple(mean_interval(few[role]))[:2]) for role in few]
@@ -137,7 +137,7 @@ def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() ->
     assert aa.lead.interval() == pytest.approx((aa.lead.value - half, aa.lead.value + half))
 
 
-def test_a_champion_without_its_ideas_is_apart_by_welch_s_interval() -> None:
+def test_champion_without_ideas_differs_by_welchs_interval() -> None:
     with_them, without = [1.0, 1.2, 1.5], [0.2, 0.9, 0.5, 0.4]
     lead = mean_interval(with_them).minus(mean_interval(without))
     assert astuple(lead)[:3] == pytest.approx(astuple(welch_difference(with_them, without))[:3])
@@ -145,7 +145,7 @@ def test_a_champion_without_its_ideas_is_apart_by_welch_s_interval() -> None:
     assert mean_interval(with_them).minus(Estimate()) == Estimate()
 
 
-def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
+def test_apply_is_offered_only_for_a_script_of_its_own_task() -> None:
     found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified", noise="seeds") for task, low in
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
     tasks = [OnOneTask(script.task, "u", 1.0, True, *3 * (Estimate(0.0),)) for script in found]

@@ -12,7 +12,7 @@ from tests.llm.gateway import OPENAI_KEY
 from tests.meta.cli_study import ALONE, cli, metaloop
 
 
-def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp_path: Path) -> None:
+def test_plan_says_what_has_no_price_and_no_agent_means_no_study(tmp_path: Path) -> None:
     words = ("match", "stock", *ALONE, "-r", "command:codex", "-s", "here")
     plan = cli(*words, "--dry-run", "--json", cwd=tmp_path)
     assert "not priced" in plan.json["price"]

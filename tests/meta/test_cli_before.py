@@ -43,7 +43,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     assert done.returncode == (told["verdict"] == "contradicted") and "without training" not in told["why"]
 
 
-def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
+def test_unusable_cache_is_reported_before_a_study_is_made(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

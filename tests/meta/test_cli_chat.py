@@ -66,7 +66,7 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(here: Path, monk
     assert not (here / "s").exists()
 
 
-def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(here: Path, server: LlmServer) -> None:
+def test_refused_key_or_model_name_costs_no_training(here: Path, server: LlmServer) -> None:
     for fault, code, told in (("401", 4, "the key is refused"), ("404", 1, "the request is refused")):
         server.fault = lambda number, body, fault=fault: fault  # type: ignore[misc]
         assert (answer := refused("-m", "openai/test", "--yes"))[0] == code and told in answer[1]["message"]
@@ -92,9 +92,7 @@ def planned(*flags: str) -> dict[str, Any]:
     return plan
 
 
-def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_names_tokens_and_dollars_or_that_there_is_no_price(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     plan = planned("-m", "gpt-4o-mini", "--max-usd", "2")
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
@@ -107,7 +105,7 @@ def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
 LIMITS = ("--set", "reply_tokens=900", "--set", "call_timeout=40s", "--set", "patience=1h", "--set", "calls_at_once=3")
 
 
-def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
+def test_limits_of_calls_are_flags_variables_and_in_the_plan(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ("-m", "openai/test")
@@ -159,7 +157,7 @@ def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
     assert any("not priced" in line for line in lines_of(study))
 
 
-def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
+def test_spend_is_shown_at_80_columns_where_a_model_took_part(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = ("-t", "task", "--set", "fixed_steps=true", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")

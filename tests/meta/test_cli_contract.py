@@ -64,7 +64,7 @@ def test_help_lists_every_verb_and_ends_with_examples() -> None:
 
 
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
-def test_every_help_fits_80_columns_and_ends_with_examples_of_commands_that_exist(words: tuple[str, ...]) -> None:
+def test_help_fits_80_columns_and_its_examples_exist(words: tuple[str, ...]) -> None:
     command = next(command for path, command in TREE if path[1:] == words)
     assert isinstance(command, CommandWithExamples)
     assert 2 <= len(command.examples) <= 3
@@ -85,7 +85,7 @@ def leaf_of(line: str) -> tuple[str, ...]:
     return words if words in LEAVES else words[:1]
 
 
-def test_every_option_has_its_environment_variable_and_every_verb_has_json() -> None:
+def test_option_has_its_environment_variable_and_every_verb_json() -> None:
     for path, command in TREE:
         options = [p for p in command.params if isinstance(p, click.Option)]
         assert any("--json" in option.opts for option in options), path
@@ -200,7 +200,7 @@ def test_ambiguous_ids_list_the_candidates(call: Call) -> None:
     assert told["error"]["ids"] == ["rachild0", "rachild1", "rachild2"]
 
 
-def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_path: Path) -> None:
+def test_unforeseen_error_is_one_line_and_a_traceback_on_demand(tmp_path: Path) -> None:
     code = (
         "import sys; from meta.cli import main, guard\n"
         "def broken(): raise ZeroDivisionError('oh')\n"
@@ -214,7 +214,7 @@ def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_pat
     assert "Traceback" in more.stderr
 
 
-def test_a_check_of_this_machine_has_the_fix_of_its_error_or_its_own(tmp_path: Path) -> None:
+def test_machine_check_has_the_fix_of_its_error_or_its_own(tmp_path: Path) -> None:
     row = Check("disk", lambda: good(False, "0.1 GB"), "warn", "free some space").row()
     assert row == {"check": "disk", "state": "warn", "found": "0.1 GB", "cure": "free some space"}
     failed = Check("cache", lambda: str(resolve.new_path(str(tmp_path))), "fail", "another").row()

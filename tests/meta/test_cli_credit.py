@@ -49,7 +49,7 @@ def shown_at(study: Path, *args: str) -> str:
     return " ".join(plain.split())
 
 
-def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_how_to_see_its_data(study: Path) -> None:
+def test_terminal_of_80_columns_shows_the_whole_sentence(study: Path) -> None:
     text = shown_at(study, "--method", "directive")
     assert "`@knob_a=0?`" in text and "`@knob_p=15?`" in text
     assert "in nats (observational, an association), on strokes" in text
@@ -104,7 +104,7 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     assert all(detail[name] == row[name] for name in ("estimate", "low", "high", "unit"))
 
 
-def test_only_what_is_shown_is_listed_and_a_planned_ablation_stands_for_what_was_observed(study: Path) -> None:
+def test_listed_rows_are_those_shown_and_planned_ones_win(study: Path) -> None:
     how = views.view("credit")
     with open_study(study) as con:
         con.execute("CREATE OR REPLACE TABLE credit AS SELECT * FROM credit WHERE method = 'directive'")

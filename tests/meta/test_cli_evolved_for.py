@@ -81,7 +81,7 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         assert len(scripts | {task.baseline().source_id}) == len(rest) + 1
 
 
-def test_ideas_that_change_nothing_after_the_first_one_are_left_out() -> None:
+def test_ideas_that_change_nothing_after_the_first_are_left_out() -> None:
     task = Task.load("strokes")
     text = "Go.\n\n## Ideas\n\n- One: `lr=0.3`.\n- Part: `lr=0.01`.\n- Off: `norm==batch` → `norm=none`.\n"
     text += "- Again: `lr=0.3`.\n- Odd: `muon9`.\n- Both: `lr=0.01` `depth=3`.\n"
@@ -93,7 +93,7 @@ def test_ideas_that_change_nothing_after_the_first_one_are_left_out() -> None:
                      "lr=0.01, norm=none and lr=0.3"]  # fmt: skip
 
 
-def test_ideas_that_made_scripts_worse_are_no_ideas_but_a_list_at_the_end() -> None:
+def test_ideas_that_made_scripts_worse_are_a_list_at_the_end() -> None:
     text = starter("idea-queue").text.partition("## Ideas")[0] + "## Ideas\n\n- Large: `batch=32`.\n- One: `lr=0.3`.\n"
     program = Program.parse(text, "p")
     bad = program.ideas[0]
@@ -106,7 +106,7 @@ def test_ideas_that_made_scripts_worse_are_no_ideas_but_a_list_at_the_end() -> N
     assert len(own.ideas) == 2 and "leave these out" not in own.text  # evolved with what it says
 
 
-def test_the_settings_of_a_model_s_champion_hold_where_its_prose_says_otherwise(here: Path) -> None:
+def test_settings_of_a_models_champion_hold_against_its_prose(here: Path) -> None:
     text = with_label(
         starter("idea-queue").text.replace("no_repeat", "keep: {rule: margin}\n  no_repeat").encode(), CHAT
     )
@@ -157,7 +157,7 @@ def test_any_program_of_a_study_is_written(here: Path) -> None:
         assert refused.returncode and why in refused.stderr
 
 
-def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_prints(here: Path) -> None:
+def test_program_of_a_study_is_found_by_the_id_of_lineage(here: Path) -> None:
     with open_study(here / "s", views=()) as con:
         (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
     assert program_page(here / "s", one[:7])["program"]["program_id"] == one
@@ -175,7 +175,7 @@ def test_conditions_and_relative_values_are_explained(here: Path) -> None:
         assert each in shown and ("## Notation" in shown) == ("muon" not in each)
 
 
-def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(here: Path) -> None:
+def test_program_of_a_model_is_rewritten_only_where_scripts_can(here: Path) -> None:
     refused = metaloop("export", "think.md", "--for", "scripted", cwd=here, code=2)
     assert "no idea that a script can carry out" in refused.stderr
     (here / "list.md").write_bytes(with_label(b"Think.\n\n## Ideas\n\n- Ask.\n- Faster: `ladder2=50`.\n", CHAT))

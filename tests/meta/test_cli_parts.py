@@ -135,7 +135,7 @@ def test_lines_of_the_log() -> None:
     assert line_of({"kind": "experiment"}) == ""
 
 
-def test_lines_that_the_result_repeats_are_left_out_of_a_log_of_both(
+def test_lines_that_the_result_repeats_are_left_out_of_a_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for same, said in ((False, "tried\n"), (True, "")):
@@ -176,7 +176,7 @@ def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
     assert told["factors"] == factors and len(told["works"]) == 2
 
 
-def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:
+def test_optional_flag_has_none_in_its_type_or_a_default() -> None:
     def counted(out: Output, runs: Annotated[int, flag("Runs.")]) -> None:
         """Counts."""
 
@@ -184,7 +184,7 @@ def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None
         verb()(counted)
 
 
-def test_a_question_needs_a_terminal_to_read_it_and_one_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_question_needs_a_terminal_to_read_and_one_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(UsageError, match="no terminal to ask"):
         ask("Go on?", "no terminal to ask", "-y goes on")

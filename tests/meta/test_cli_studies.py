@@ -46,7 +46,7 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     assert rows["stock"]["difference"] == pytest.approx(second - first)
 
 
-def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentence(root: Path, tmp_path: Path) -> None:
+def test_study_of_another_version_is_listed_and_refused(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "old"
     shutil.copytree(root / "one", folder)
     for path in (folder / "study.toml", *(folder / "ledger").glob("*.jsonl")):

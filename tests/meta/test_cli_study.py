@@ -43,7 +43,7 @@ def wait_for_experiments(folder: Path, count: int) -> None:
     pytest.fail(f"no {count} experiments in {folder}")
 
 
-def test_a_single_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
+def test_single_run_ends_with_a_verified_gain_to_look_at(tmp_path: Path) -> None:
     done = metaloop("match", "stock", *ALONE, *STROKES, "--json", cwd=tmp_path)
     told = done.json
     assert told["study"].startswith("studies/strokes-") and told["contrast"] is None

@@ -97,7 +97,7 @@ def kill_after(folder: Path, records: int, *words: str) -> None:
     process.wait()
 
 
-def test_the_plan_says_turns_power_and_price_and_refuses_what_is_too_small(here: Path) -> None:
+def test_plan_says_turns_power_and_price_and_refuses_too_few(here: Path) -> None:
     plan = metaloop("ablate", "rules.md", *HOW, "--dry-run", "--json").json
     assert (plan["directives"], plan["lineages"], plan["turns"], plan["runs"]) == (5, 2, 64, 2)
     assert plan["tokens"] > 64 * 1000 and "not priced" in plan["price"]

@@ -116,7 +116,7 @@ def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_fact_that_a_screen_lacks_or_states_otherwise_is_reported(tmp_path: Path) -> None:
+def test_fact_that_a_screen_lacks_or_contradicts_is_reported(tmp_path: Path) -> None:
     fact = FACTS["start and end"]
     folder = STUDIES[fact.study](tmp_path)
     shown = screens(folder)
@@ -143,7 +143,7 @@ def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str])
         assert list(rules.of_decision(wrong))
 
 
-def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(decision: Decision) -> None:
+def test_sentences_say_what_evolution_added_and_held_out_gains(decision: Decision) -> None:
     d = decision
     start = Compared("learnt", Estimate(0.8), Estimate(0.2, 0.05, 1e9), d.tested.ratio)
     added = replace(d, origin=Origin("learnt", 2), start=start)
@@ -176,7 +176,7 @@ def test_a_night_without_a_turn_says_that_no_change_was_tried(decision: Decision
     assert decided(tried).sentences[0].endswith("no change was kept.") and "p = 1" in decided(tried).sentences[1]
 
 
-def test_night_without_an_equal_block_says_that_no_test_was_possible(decision: Decision) -> None:
+def test_night_without_an_equal_block_says_no_test_was_possible(decision: Decision) -> None:
     """One program had a turn when the night ended, the other one had none."""
     night = (Contributed("mine", 1, 0, 0.0), Contributed("other", 0, 0, 0.0))
     shown = decided(replace(decision, name="other", night=night, scripts=(), state=OPEN, p=None, short=True))
@@ -208,7 +208,7 @@ def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahe
     assert commit[at + 1 : at + 1 + len(found.warnings)] == found.warnings
 
 
-def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_stocks_arms(decision: Decision) -> None:
+def test_plan_and_a_a_row_count_the_runs_of_both_stock_arms(decision: Decision) -> None:
     (aa,) = decision.aa
     row = next(row for row in decided(decision).rows if "minus stock" in row.program)
     assert (row.gain, row.n) == (aa.lead.value, aa.lead.n)
@@ -217,7 +217,7 @@ def test_the_row_of_the_a_a_difference_and_the_plan_count_the_runs_of_both_of_st
     assert "1.3 SD" in power_sentence(10)
 
 
-def test_a_difference_that_is_not_shown_comes_with_the_runs_that_would_show_it(ahead: Path, decision: Decision) -> None:
+def test_difference_not_shown_has_the_runs_that_would_show_it(ahead: Path, decision: Decision) -> None:
     d = decision
     small = replace(d, state=OPEN, p=0.2, tested=replace(d.tested, lead=Estimate(0.05, 0.08, 1e9)))
     last = decided(small).sentences[-1]
@@ -264,7 +264,7 @@ def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.Ca
         ([(None, 8.0, 29.0), (None, 10.0, 10.2), (None, 10.0, 10.2)], ""),  # fixed work, other load
     ],
 )
-def test_other_load_is_a_caveat_where_it_changes_the_work_of_a_training(
+def test_other_load_is_a_caveat_where_it_changes_trainings(
     ahead: Path, tmp_path: Path, trainings: list[tuple[int | None, float, float]], words: str
 ) -> None:
     drawn = cycle(trainings)
@@ -312,7 +312,7 @@ def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_an_own_program_that_behaves_like_stock_is_compared_with_stock_and_told_so(tmp_path: Path) -> None:
+def test_own_program_that_behaves_like_stock_is_reported(tmp_path: Path) -> None:
     folder, champion = improved(tmp_path, "# Mine\n\nTake care.\n")
     assert champion.decision.same_as == "stock" and not champion.decision.against_own
     roles = {row["role"] for row in query(folder, "SELECT role FROM runs WHERE purpose = 'confirmation'")}
@@ -321,7 +321,7 @@ def test_an_own_program_that_behaves_like_stock_is_compared_with_stock_and_told_
 
 
 @pytest.mark.slow
-def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(made: Made, tmp_path: Path) -> None:
+def test_confirmation_compares_a_champion_with_its_start(made: Made, tmp_path: Path) -> None:
     plan = resized(PLAN, generations=1, final={"champion": 4, "control": 4, "without-ideas": 0})
     champion = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=3)
     runs = "SELECT name, count(*) AS n FROM runs WHERE role = 'start' GROUP BY name"

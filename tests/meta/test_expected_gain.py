@@ -36,7 +36,7 @@ def tried(known: ExpectedGain) -> list[tuple[str, object]]:
     return sorted(found, key=lambda edit: -LAW.effects[edit])
 
 
-def test_a_child_with_what_helps_is_raced_and_one_with_what_hurts_is_not(known: ExpectedGain) -> None:
+def test_child_with_what_helps_is_raced_and_what_hurts_is_not(known: ExpectedGain) -> None:
     best, worst = listed(*tried(known)[:2]), listed(tried(known)[-1])
     assert known.problem(best, worst) == ""
     refused = known.problem(worst, best)

@@ -105,7 +105,7 @@ def whole(searched: Path) -> Harvested:
     return folder, harvested(folder)
 
 
-def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: Harvested) -> None:
+def test_harvest_starts_from_model_and_runs_and_from_the_best(whole: Harvested) -> None:
     folder, event = whole
     made = [one for (stage, _), one in sorted(experiments(folder).items()) if stage == "search"]
     origins = [one.origin for one in made]
@@ -124,7 +124,7 @@ def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: 
             assert one.parent_source_id in seen and one.parent_source_id in {s for _, s in before[:7]}
 
 
-def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: Harvested) -> None:
+def test_announced_gain_is_of_seeds_and_data_that_chose_nothing(whole: Harvested) -> None:
     folder, event = whole
     stages: dict[str, list[HarvestExperimentEvent]] = {"search": [], "choose": [], "measure": []}
     for (stage, _), one in sorted(experiments(folder).items()):
@@ -160,7 +160,7 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     assert 0 < spent <= EXPERIMENTS * study.task.cost_seconds + 1e-9
 
 
-def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Path) -> None:
+def test_search_that_pays_only_for_its_finals_still_ends(searched: Path) -> None:
     study = Study.open(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
     with study, InProcessExecutor(study, silent) as executor:
         search = Search(TaskStudy(study), executor, "long-elite")
@@ -168,7 +168,7 @@ def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Pat
     assert (ended.n, ended.experiments, ended.origin) == (FRESH_SEEDS, 0, "untouched")
 
 
-def test_a_verification_is_compared_with_the_sources_own_experiments(whole: Harvested) -> None:
+def test_verification_is_compared_with_its_sources_experiments(whole: Harvested) -> None:
     made = experiments(whole[0])
     seeds = {one.source_id: one.seed for (stage, _), one in made.items() if stage == "search"}
     for (stage, number), one in made.items():
@@ -235,7 +235,7 @@ class Slower(InProcessExecutor):
             yield replace(result, measurements=tuple(changed)) if "-drift-" in result.job_id else result
 
 
-def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_path: Path) -> None:
+def test_time_measured_at_changing_speed_has_no_verdict(tmp_path: Path) -> None:
     task = planted(tmp_path / "task", experiments=6)
     toml = task.folder / "task.toml"
     toml.write_text(toml.read_text().replace("[task]\n", "[task]\ntimed = true\n"))

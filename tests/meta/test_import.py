@@ -153,7 +153,7 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
     assert "1 of 2 kept changes is distinguishable from noise" in cli("standings", "studies/night", cwd=here).stderr
 
 
-def test_every_screen_begins_with_what_is_distinguishable_from_noise(here: Path) -> None:
+def test_screen_begins_with_what_is_distinguishable_from_noise(here: Path) -> None:
     logs = [f"{name}/results.tsv" for name in ("night", "prose", "unsure")]
     metaloop("import", *logs, "-s", "studies/three", cwd=here)
     metaloop("report", "studies/three", "--card", "card.svg", cwd=here)

@@ -29,7 +29,7 @@ def public_law(folder: Path) -> Path:
     return made
 
 
-def test_the_evidence_of_a_champion_says_that_the_data_are_public(tmp_path: Path) -> None:
+def test_evidence_of_a_champion_says_that_the_data_are_public(tmp_path: Path) -> None:
     task = Task.load(public_law(tmp_path / "open"))
     plan = resized(TINY, generations=0, opening_runs=2)
     evolved(tmp_path / "s", task, plan, run_budget=6 * task.cost_seconds, seed=3)
@@ -55,7 +55,7 @@ def test_one_experiment_runs_at_a_time_and_more_are_refused(call: Call, tmp_path
 
 
 @pytest.mark.slow
-def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
+def test_evidence_page_shows_values_and_limits_of_both(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
     plan = resized(TINY, generations=0, final={"without-ideas": 0})
     evolved(tmp_path / "study", task, plan, run_budget=0.6, seed=3, fixed_steps=True)

@@ -50,7 +50,7 @@ def kb(tmp_path_factory: pytest.TempPathFactory, tasks: list[Task]) -> Path:
     return folder
 
 
-def test_the_users_program_gets_the_ideas_that_the_task_can_follow(tasks: list[Task], kb: Path) -> None:
+def test_users_program_gets_the_ideas_that_the_task_can_follow(tasks: list[Task], kb: Path) -> None:
     learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
     assert learnt is not None and learnt.program.name == "mine-learnt"
     assert "Be quick." in learnt.program.text
@@ -103,9 +103,7 @@ def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_it(
-    tasks: list[Task], kb: Path, tmp_path: Path
-) -> None:
+def test_quick_study_is_compared_with_learnt_and_starts_without(tasks: list[Task], kb: Path, tmp_path: Path) -> None:
     learnt, plan = learnt_for(starter("idea-queue"), [tasks[2]], folders=[kb]), resized(PLAN, final={"learnt": 3})
     assert learnt is not None
     study = begin_study(tmp_path / "s", tasks[2], plan, seed=7, learnt=learnt, run_budget=SHORT)
@@ -132,7 +130,7 @@ def test_the_quick_plan_says_so_too(kb: Path) -> None:
         assert plan["plan"]["final"].get("learnt", 0) == 6 * (role == "compared_with_learnt")
 
 
-def test_the_command_says_so_and_knowledge_of_ones_own_joins_what_is_shipped(tmp_path: Path, kb: Path) -> None:
+def test_learnt_command_says_so_and_own_knowledge_joins_shipped(tmp_path: Path, kb: Path) -> None:
     file = tmp_path / "mine.md"
     command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
     file.write_text(MINE.text)

@@ -158,7 +158,7 @@ def test_the_rest_of_a_plan_takes_as_long_as_the_runs_so_far(tmp_path: Path) -> 
     assert work and (work.ended, work.done) == (1, 1.0) and work.seconds_left == 5 * 10.0 / 2 * OVERHEAD
 
 
-def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run(
+def test_screen_of_80_columns_shows_names_and_work_without_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"idea-queue-learnt-v{i}" for i in range(2, 6)]

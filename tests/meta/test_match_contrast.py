@@ -40,9 +40,7 @@ def gains(folder: Path, name: str) -> list[float]:
     return [row["verified_gain"] for row in query(folder, sql)]
 
 
-def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_programs_are_compared_and_an_old_study_adds_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     words = ["local", "b.md", "-t", "law", "--no-controls"]
     told = played(*words, "-s", "one", "--seed", "5")
@@ -88,9 +86,7 @@ def test_runs_of_an_added_study_count_in_plan_and_verdict(here: Path, monkeypatc
     assert metaloop("standings", "late", "--json").json["contrast"] == found
 
 
-def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_names(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programs_that_act_the_same_are_one_arm_with_all_names(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     told = played("local", "mine.md", "-t", "law", "-s", "four")
     plan = metaloop("match", "local", "mine.md", "-t", "law", "--dry-run", *BUDGET)
@@ -102,9 +98,7 @@ def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_
     assert (found["first"], found["second"]) == ("local", alike)
 
 
-def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_tasks_have_a_match_each_and_a_joint_table(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     words = ["local", "b.md", "-t", "law,other"]
     plan = played(*words, "--dry-run")

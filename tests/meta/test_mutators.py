@@ -31,7 +31,7 @@ class TestEveryMutator(MutatorConformance):
 
 @EACH
 @pytest.mark.parametrize("name", HARD)
-def test_only_alike_parents_and_lists_without_order_have_no_child(mutator: Mutator, name: str) -> None:
+def test_alike_parents_and_unordered_lists_have_no_child(mutator: Mutator, name: str) -> None:
     first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
     asked = [propose(mutator, a, b, seed) for seed in range(2) for a, b in ((first, second), (second, first))]
     assert all(Program.parse(proposal.text) for proposal in asked if proposal)
@@ -138,7 +138,7 @@ class Writer:
     def report(self, *_: object) -> None: ...
 
 
-def test_operators_with_models_take_every_second_turn_until_no_model_answers() -> None:
+def test_models_take_every_second_turn_until_none_answers() -> None:
     rng, writers = np.random.default_rng(0), [Writer("rewrite"), Writer("merge")]
     offline = {mutator.name for mutator in OPERATORS}
     drawn = [(mix := Mix(writers=writers)).draw(rng).name] + [mix.draw(rng).name for _ in range(5)]

@@ -61,7 +61,7 @@ def test_write_ideas_where_nothing_gained_lists_what_may_add() -> None:
     assert [idea.text for idea in child_of("Go.", facts).ideas] == expected
 
 
-def test_write_ideas_on_several_tasks_takes_an_idea_of_each_in_turn() -> None:
+def test_write_ideas_takes_an_idea_of_each_task_in_turn() -> None:
     """Each task has its best configuration first; a task without a model adds nothing."""
     first = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
     second = with_model(evidence(edit("A", 1, -0.3), edit("C", 1, 0.1), edit("D", 1, 0.2)))
@@ -155,7 +155,7 @@ def test_a_try_that_may_fail_is_worth_less() -> None:
 
 
 @pytest.mark.parametrize("values", [(0.1234567, 0.1234568), ("Adam", "adam")])
-def test_gains_of_values_that_the_model_tells_apart_have_rows_of_their_own(values: tuple[Value, Value]) -> None:
+def test_gains_of_values_that_the_model_separates_have_own_rows(values: tuple[Value, Value]) -> None:
     assert len(GainTable(evidence(*(edit("K", value, 0.1) for value in values))).rows) == 2
 
 
@@ -177,7 +177,7 @@ def test_untried_values_lie_beside_the_best(best: float, tried: list[float], fou
     assert untried_beside(best, tried) == found
 
 
-def test_neighbours_are_allowed_by_the_task_and_not_those_of_its_untouched_files() -> None:
+def test_neighbours_follow_the_task_not_its_untouched_files() -> None:
     knob = Knob("EPOCHS", "int", (15, 60, 240), 15, 240)
     edits = edit("EPOCHS", 240, 0.3), edit("EPOCHS", 15, -0.3), edit("WIDTH", 64, 0.2), edit("WIDTH", 16, 0.1)
     facts = with_model(evidence(*edits))
@@ -209,7 +209,7 @@ def test_a_value_that_main_had_is_no_untested_neighbour(tmp_path: Path) -> None:
     assert [idea.terms[0] for idea in child_of("Go.", facts).ideas if "Untested" in idea.text] == ["k=64", "k=8"]
 
 
-def test_a_list_opens_with_the_best_configuration_and_goes_on_with_what_adds_to_it(tmp_path: Path) -> None:
+def test_list_opens_with_the_best_config_and_what_adds_to_it(tmp_path: Path) -> None:
     """C is good alone and spoils the best configuration; D is good on top of it; X is worth nothing."""
     a, b, c, d, x = (("ABCDX"[n], 1) for n in range(5))
     world = synthetic.World(

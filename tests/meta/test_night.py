@@ -43,7 +43,7 @@ USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
 
 
 @pytest.mark.parametrize("experiments", [8, 9, 20, 30, 40, 96, 140, 200, 300])
-def test_every_budget_of_eight_experiments_has_a_night_that_it_pays_for(experiments: int) -> None:
+def test_budget_of_eight_experiments_pays_for_a_night(experiments: int) -> None:
     task = Task.load("strokes")
     budget = experiments * task.cost_seconds
     run_budget, seeds = night_size(budget, task)
@@ -53,7 +53,7 @@ def test_every_budget_of_eight_experiments_has_a_night_that_it_pays_for(experime
         night_size(7 * task.cost_seconds, task)
 
 
-def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their_numbers() -> None:
+def test_night_without_power_of_matches_unless_a_flag_sets_them() -> None:
     task = Task.load("strokes")
     a_run = RunCost(task, task.run_budget)
     options = EvolveOptions([starter("local")], [task], [], None, None, None, False, "scripted", ModelConfig())
@@ -98,7 +98,7 @@ def ended(repository: Path) -> Path:
     return study
 
 
-def test_a_night_is_one_run_whose_main_is_measured_with_fresh_seeds(ended: Path, repository: Path) -> None:
+def test_night_is_one_run_whose_main_is_measured_afresh(ended: Path, repository: Path) -> None:
     [match] = query(ended, "SELECT purpose, stream FROM matches")
     [played] = query(ended, "SELECT role, verified_seeds, experiments, final_source_id, verified_gain FROM runs")
     assert (*match.values(), played["role"], played["verified_seeds"]) == ("night", "confirmation", "night", 4)
@@ -131,7 +131,7 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
     assert "So short a night" not in page
 
 
-def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: Path, tmp_path: Path) -> None:
+def test_kept_change_of_a_night_is_trained_again_like_any(ended: Path, tmp_path: Path) -> None:
     study = shutil.copytree(ended, tmp_path / "study")
     [played] = query(study, "SELECT run_id, kept FROM runs")
     said = metaloop("ablate", played["run_id"][:8], "-s", study, "-n", "2").stderr
@@ -142,13 +142,13 @@ def test_a_kept_change_of_a_night_is_trained_again_like_that_of_any_run(ended: P
     assert query(study, "FROM contributions") == query(ended, "FROM contributions")
 
 
-def test_a_night_on_rows_of_which_nothing_is_known_keeps_any_gain(ended: Path) -> None:
+def test_night_on_rows_of_unknown_noise_keeps_any_gain(ended: Path) -> None:
     unresolved = "SELECT count(*) AS n FROM experiments WHERE reason LIKE 'not resolved:%' AND decision = 'undecided'"
     lost = "SELECT count(*) AS n FROM experiments WHERE decision = 'keep' AND decision_gain <= 0"
     assert query(ended, unresolved) == query(ended, lost) == [{"n": 0}]
 
 
-def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended: Path) -> None:
+def test_night_shows_both_programs_and_the_unused_rest(ended: Path) -> None:
     said = metaloop("status", ended, "--json").json
     [rest] = query(ended, "SELECT name, forfeited FROM runs")
     assert said["programs"] == 2 and [arm["program"] for arm in said["arms"]] == [rest["name"]]
@@ -162,14 +162,14 @@ def test_what_is_shown_of_a_night_names_both_programs_and_the_unused_rest(ended:
     assert '<details class="table" open>' in drawn and drawn.count("<tr>") > 70
 
 
-def test_standings_of_a_night_are_one_document_and_two_tables_apart(ended: Path) -> None:
+def test_standings_of_a_night_are_one_document_and_two_tables(ended: Path) -> None:
     shown = metaloop("standings", ended, "--json").json
     assert [row["kept"] for row in shown["turns"]] and [row["role"] for row in shown["items"]] == ["night"]
     turns, rest = metaloop("standings", ended).stdout.split("\n\n")
     assert turns.startswith("night\tname\tturns\t") and rest.startswith("program\t")
 
 
-def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(repository: Path) -> None:
+def test_script_follows_no_prose_so_others_take_the_turns(repository: Path) -> None:
     words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
     planned = metaloop("improve", repository / "program.md", *words).json
     assert planned["turns"].startswith("program-elite and ") and len(planned["plan"]["turns"]) == 2
@@ -219,7 +219,7 @@ def test_the_plan_of_the_next_night_counts_with_the_cost_of_main(ended: Path, re
     assert f"main of {before}; a training of it takes 0.5 s" in following["start"]
 
 
-def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes_no_branch(tmp_path: Path) -> None:
+def test_night_that_adds_nothing_says_so_and_makes_no_branch(tmp_path: Path) -> None:
     """The program has one idea, which is in `main` already."""
     task = tmp_path / "repo"
     simulated_task(Law({"A": 1.0}, {("A", 2.0): 0.4}, {}, seed=1, noise=0.001), task)
@@ -239,7 +239,7 @@ def test_a_night_that_adds_nothing_to_main_of_the_night_before_says_so_and_makes
     assert git(task, "branch", "--list", "metaloop/*").split() == ["metaloop/first"]
 
 
-def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
+def test_stopped_command_names_flags_that_take_effect_at_the_end(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(_: NightKind, study: Study, *_more: object) -> None:
@@ -345,7 +345,7 @@ def test_night_with_a_share_for_it_leaves_out_each_change(tmp_path: Path) -> Non
     assert "ablate" in said and "Traceback" not in said
 
 
-def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended: Path) -> None:
+def test_program_of_several_files_applies_those_that_changed(ended: Path) -> None:
     study = Study.open(ended)
     study.look()
     files = {"program.md": "See [a](roles/a.md) and [b](roles/b.md).\n", "roles/a.md": "# A\n", "roles/b.md": "# B\n"}
@@ -364,15 +364,13 @@ def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
     assert git(repository, "show", "metaloop/x:new.md") == "a"
 
 
-def test_a_task_outside_a_repository_is_refused_before_anything_runs(tmp_path: Path, repository: Path) -> None:
+def test_task_outside_a_repository_is_refused_before_it_runs(tmp_path: Path, repository: Path) -> None:
     simulated_task(random_law(7), tmp_path / "task")
     words = ["improve", str(repository / "program.md"), "-t", str(tmp_path / "task"), "--budget", "4s", "--dry-run"]
     assert "in no git repository" in metaloop(*words, "--apply", code=2).stderr
 
 
-def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
-    ended: Path, repository: Path, tmp_path: Path
-) -> None:
+def test_branch_of_a_copied_task_is_made_at_its_origin(ended: Path, repository: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(repository / "work", tmp_path / "copy"))
     toml = (copy / "task.toml").read_text()
     (copy / "task.toml").write_text(toml.replace("\n\n", f'\nrepository = "{repository / "work"}"\n\n', 1))

@@ -53,7 +53,7 @@ def test_looks_with_seeds_and_rows_have_both_noises(tmp_path: Path) -> None:
     assert found.luck == near(math.sqrt(2 * 0.09 / 400 + 2 * 0.02**2) * math.sqrt(2 * math.log(96)))
 
 
-def test_looks_at_a_file_of_rows_are_at_those_that_are_not_held_back(tmp_path: Path) -> None:
+def test_looks_at_a_file_of_rows_are_at_those_not_held_back(tmp_path: Path) -> None:
     task = task_of(tmp_path, ROWS.format(1000), step=1 / 300, gain=0.07)
     found = looks_at(task)
     assert (found.rows, found.held_back, found.resolvable) == (1000, held_rows(1000), near(0.07))
@@ -76,7 +76,7 @@ def test_looks_are_left_out_where_the_metric_has_all_noise(tmp_path: Path) -> No
     assert planned_looks(Task.load("strokes"), 96, 8) is None
 
 
-def test_looks_count_the_experiments_of_all_runs_and_of_the_last_search(tmp_path: Path) -> None:
+def test_looks_count_experiments_of_all_runs_and_the_last_search(tmp_path: Path) -> None:
     task = task_of(tmp_path, "n_rows = 100\n", metric=0.1)
     works = [Work(task.name, "", 3, 16, 1.0, 1.0), Work(task.name, "held out", 5, 16, 1.0, 1.0)]
     [found] = looks_of([task, Task.load("strokes")], works, 8, harvest=4)
@@ -84,7 +84,7 @@ def test_looks_count_the_experiments_of_all_runs_and_of_the_last_search(tmp_path
 
 
 @pytest.mark.parametrize("command", ["improve", "match", "ablate"])
-def test_dry_run_of_a_task_with_a_command_names_the_gain_that_can_be_seen(
+def test_dry_run_of_a_command_task_names_the_visible_gain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "any")  # a plan that could not be carried out is refused

@@ -91,7 +91,7 @@ def test_the_one_test_is_held_against_a_level_of_a_fortieth() -> None:
     assert shifted(-3.0).p > 0.99 and not shifted(-3.0).holds
 
 
-def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm() -> None:
+def test_reserved_task_counts_only_with_the_claim_and_holm() -> None:
     def result(task: str, p: float | None) -> HeldOut:
         return HeldOut(task, "nats", None, None, p, False)
 
@@ -133,7 +133,7 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(
     assert [event["kind"] for event in told] == ["note", "note"]
 
 
-def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ended: Path, ask: Snapshot) -> None:
+def test_models_read_what_stock_and_its_twin_gained_at_first(ended: Path, ask: Snapshot) -> None:
     """Of all the programs that ran: the two arms of stock, raced, and of the confirmation none."""
     sql = (
         "SELECT role, avg(verified_gain) AS mean, count(*) AS n, var_samp(verified_gain) AS var FROM runs "

@@ -72,7 +72,7 @@ def test_the_same_line_says_that_the_study_exists(here: Path) -> None:
         assert (first, hint) == ("error: s exists", "hint: metaloop resume s")
 
 
-def test_limits_and_workers_are_stored_and_an_ended_study_plays_nothing(here: Path, tmp_path: Path) -> None:
+def test_limits_and_workers_are_stored_and_ended_studies_stay(here: Path, tmp_path: Path) -> None:
     shutil.copytree(here / "s", tmp_path / "s")
     before = StudyConfig.read(tmp_path / "s" / "study.toml")
     limits = {"max_usd": 3.0, "max_tokens": 9000, "max_wall": 60.0, "call_timeout": 9.0, "patience": 5.0}

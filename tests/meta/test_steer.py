@@ -129,9 +129,7 @@ def test_nothing_descends_from_what_was_vetoed(steered: Steered, free: Steered) 
     assert bred_from and {"parent": vetoed} not in bred_from and steered[1].program_id != vetoed
 
 
-def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
-    free: Steered, task: Task, tmp_path: Path
-) -> None:
+def test_vetoed_statement_is_in_no_later_child_or_champion(free: Steered, task: Task, tmp_path: Path) -> None:
     of_free, of_stock = ({each.directive_id for each in one.directives} for one in (free[1], starter("stock")))
     began = {row["directive_id"] for row in query(free[0], "FROM directives JOIN programs USING (program_id) "
                                                            "WHERE generation = 0")}  # fmt: skip
@@ -145,9 +143,7 @@ def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
     assert rows and not any(banned in row["ids"] for row in rows)
 
 
-def test_where_a_statement_of_every_program_is_vetoed_no_child_has_one(
-    free: Steered, task: Task, tmp_path: Path
-) -> None:
+def test_vetoed_statement_of_every_program_leaves_no_child(free: Steered, task: Task, tmp_path: Path) -> None:
     """All may breed then, and a list of ideas is written without, but what else a child takes over is refused."""
     began = query(free[0], "SELECT min(directive_id) AS id FROM directives JOIN programs USING (program_id) "
                            "WHERE generation = 0 AND kind IN ('item', 'paragraph') GROUP BY program_id")  # fmt: skip
@@ -180,7 +176,7 @@ def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> N
         assert not waiting_requests(begun)
 
 
-def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
+def test_duplicate_behaviour_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
     folder, twin = tmp_path / "study", f"{starter('stock').text}\nOnce more, in other words.\n"
 
     def leave(at: Path) -> None:

@@ -91,9 +91,7 @@ def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> Non
         read_source(alone.rename(tmp_path / "x.py"), task)
 
 
-def test_a_task_that_fails_its_check_starts_no_study_and_no_contest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_task_that_fails_check_starts_no_study_and_no_contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     place = foreign_repos.original(tmp_path / "theirs")
     metaloop("task", "init", "--from", "theirs", *WORDS)

@@ -94,7 +94,7 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interval_of_a_share_of_rows_allows_for_the_luck_of_all_experiments(tmp_path: Path) -> None:
+def test_interval_of_a_share_allows_for_the_luck_of_experiments(tmp_path: Path) -> None:
     """Also once the run has ended, and its experiments are no longer held."""
     task, study = repository(tmp_path / "repo", "n_rows = 100000\n"), tmp_path / "study"
     for name, old, new in (
@@ -130,7 +130,7 @@ def test_data_noise_without_apply_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_night_that_finds_another_seed_says_so_and_makes_no_branch(tmp_path: Path) -> None:
+def test_night_that_finds_another_seed_makes_no_branch(tmp_path: Path) -> None:
     task, study = repository(tmp_path / "task", "exact = true\n"), tmp_path / "study"
     for name in ("train.py", "task.toml", "program.md"):
         (task / name).write_text((task / name).read_text().replace("LEVEL", "RANDOM_STATE"))

@@ -42,7 +42,7 @@ def shown(
     return capsys.readouterr()
 
 
-def test_a_terminal_joins_the_interval_and_leaves_out_what_has_no_value(
+def test_terminal_joins_the_interval_and_leaves_out_empty_values(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -66,7 +66,7 @@ def test_pipes_hide_columns_and_digits_that_json_has(capsys: pytest.CaptureFixtu
     assert legend == "" and json.loads(shown(capsys, rows=exact, as_json=True)[0])["items"] == exact
 
 
-def test_a_gain_beside_an_interval_of_another_column_has_its_own_digits(
+def test_gain_beside_anothers_interval_has_its_own_digits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     turns = [{"name": "a", "gain": 0.03, "per_hour": 17.7, "low": -583.0, "high": 4735.0}]
@@ -94,7 +94,7 @@ def test_a_match_with_a_champion_has_no_ranks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fresh", "words"), [("nothing", "trained again on the search's data"), ("split", "x data")])
-def test_match_heading_without_fresh_data_names_the_data_of_the_search(fresh: str, words: str, tmp_path: Path) -> None:
+def test_match_heading_without_fresh_data_names_the_search_data(fresh: str, words: str, tmp_path: Path) -> None:
     how = views.view("standings")
     with open_study(write_study(tmp_path / "study")) as con:
         con.execute("CREATE OR REPLACE TABLE standings AS SELECT * REPLACE ('x' AS stream) FROM standings")

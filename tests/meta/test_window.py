@@ -106,7 +106,7 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
 
 
-def test_the_picture_has_a_dot_that_opens_for_each_run_and_is_that_of_the_report(window: Window, root: Path) -> None:
+def test_picture_has_a_dot_that_opens_for_each_run(window: Window, root: Path) -> None:
     rows = ask(root / "one", "SELECT run_id, verified_gain FROM runs WHERE purpose NOT IN ('ablation', 'reserve')")
     [shown] = window.studies.get("one").pictures()
     assert sorted(dot.run_id for dot in shown.dots) == sorted(row["run_id"] for row in rows)
@@ -121,7 +121,7 @@ def test_the_picture_has_a_dot_that_opens_for_each_run_and_is_that_of_the_report
     assert same[0] == same[1] and (shown.lines, shown.legend, shown.said) == (other.lines, other.legend, other.said)
 
 
-def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(window: Window, root: Path) -> None:
+def test_page_shows_gains_of_the_confirmation_and_other_matches(window: Window, root: Path) -> None:
     text = window.page("/study", at="one").partition('<h2 id="match">Confirmation')[2].partition("</section>")[0]
     assert '<h2 id="match">Opening race' in window.page("/study", **first(text, "/study"))
     columns = "name, gain, low, high, claimed, n, runs"

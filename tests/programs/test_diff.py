@@ -43,7 +43,7 @@ OTHER = "---\nmetaloop:\n  screen: {promote: 0.25}\n  wave: 3\n---\nGo.\n"
         (SCREEN, SCREEN.replace("0.25", "0.5"), "", "", [("screen.fraction: 0.25", "screen.fraction: 0.5")]),
     ],
 )  # fmt: skip
-def test_the_most_similar_text_under_the_same_heading_is_a_change(
+def test_most_similar_text_under_the_same_heading_is_a_change(
     old: str, new: str, added: str, removed: str, changed: list[tuple[str, str]]
 ) -> None:
     found = of(old, new)

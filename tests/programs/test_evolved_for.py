@@ -25,7 +25,7 @@ def test_a_labelled_file_is_the_same_program(raw: bytes) -> None:
     assert program.labelled.raw == labelled
 
 
-def test_it_is_found_after_somebody_went_on_writing_and_lines_keep_their_numbers() -> None:
+def test_settings_are_found_after_more_text_and_lines_stay() -> None:
     program = Program.parse(with_label(b"Go.\n", CHAT) + b"\nStop at noon.\n")
     assert program.evolved_for == CHAT and "evolved" not in program.text
     assert [d.line for d in program.directives] == [1, 5]

@@ -179,7 +179,7 @@ def test_a_directive_is_addressed_by_file_heading_and_number() -> None:
     ]  # fmt: skip
 
 
-def test_ids_depend_on_paths_and_texts_but_not_on_order_line_ends_or_living_files() -> None:
+def test_ids_depend_on_paths_and_texts_not_on_order_or_line_ends() -> None:
     one, two = {"a.md": "A.\n", "b.md": "B.\n"}, {"b.md": "B. \r\n", "a.md": "A.\n"}
     base = Program.parse("x\n", others=one)
     assert base.program_id == Program.parse("x\n", others=two).program_id

@@ -91,7 +91,7 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
 
 
 @pytest.mark.parametrize("text", ["Go on until it is good.\n", "# A\n\n- Try a larger batch.\n- Keep what helps.\n"])
-def test_a_text_without_settings_and_ideas_is_said_to_run_like_stock(text: str) -> None:
+def test_text_without_settings_and_ideas_runs_like_stock(text: str) -> None:
     (said,) = lint(Program.parse(text))
     assert (said.line, said.level, said.code) == (1, "info", "like-stock") and "runs it like stock" in said.message
     for other in (HEAD + "  wave: 2\n---\n" + text, text + "\n## Ideas\n\n- Set `lr=1`.\n"):

@@ -63,7 +63,7 @@ def test_parts_of_an_id_are_told_from_each_other() -> None:
     assert Program.parse("\ufeffGo.").program_id == Program.parse("Go.").program_id
 
 
-def test_structure_of_a_mixed_program_and_the_order_and_terms_of_its_ideas() -> None:
+def test_structure_of_a_mixed_program_and_its_ideas() -> None:
     program = Program.parse(MIXED)
     found = [(d.heading, d.kind, d.text.split("\n")[0]) for d in program.directives]
     assert found == [

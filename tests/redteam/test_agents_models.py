@@ -183,7 +183,7 @@ def test_a_part_has_a_type_and_no_key_beyond_those_of_its_type(kind: str, gatewa
 
 
 @pytest.mark.exploit(47)
-def test_every_item_that_stands_for_something_elsewhere_is_refused(gateway: Gateway) -> None:
+def test_item_that_stands_for_something_elsewhere_is_refused(gateway: Gateway) -> None:
     for kind, more in ITEMS:
         refuse(gateway, kind, more)
 
@@ -331,7 +331,7 @@ def hosted_in(value: Any) -> bool:
 
 
 @pytest.mark.exploit(47)
-def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(gateway: Gateway) -> None:
+def test_tools_that_run_at_the_vendors_are_removed_everywhere(gateway: Gateway) -> None:
     """codex and Claude Code offer a web search by default: they go on without it."""
     space = {"type": "namespace", "name": "functions", "tools": [*HOSTED, {"type": "custom", "name": "exec"}]}
     deep = {"type": "namespace", "name": "outer", "tools": [space]}
@@ -403,7 +403,7 @@ def test_fields_that_no_api_has_yet_are_forwarded(gateway: Gateway) -> None:
 
 
 @pytest.mark.exploit(47)
-def test_fields_that_proxies_and_local_servers_would_follow_are_refused(gateway: Gateway) -> None:
+def test_fields_that_proxies_or_local_servers_follow_are_refused(gateway: Gateway) -> None:
     """Of LiteLLM, Azure, xAI, Qwen, vLLM: addresses, keys, stored data, searches, programs; and a prompt that is in
     a field of another API."""
     names = (

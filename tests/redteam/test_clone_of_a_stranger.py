@@ -92,7 +92,7 @@ def test_nothing_that_its_configuration_names_is_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_object_that_it_lacks_is_not_fetched_from_the_remote_that_it_names(clone: Path, tmp_path: Path) -> None:
+def test_missing_object_is_not_fetched_from_the_named_remote(clone: Path, tmp_path: Path) -> None:
     with Chain.borrowed(clone) as chain:
         [blob] = [row for row in chain.git("ls-tree", "-r", head(clone)).split() if len(row) == 40]
     (clone / "objects" / blob[:2] / blob[2:]).unlink()
@@ -117,7 +117,7 @@ def test_the_hosts_own_commands_run_no_hook_either(clone: Path, tmp_path: Path) 
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_task_that_a_commit_names_is_not_loaded_from_a_folder(
+def test_task_that_a_commit_names_is_not_loaded_from_a_folder(
     clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "task").mkdir()

@@ -76,7 +76,7 @@ DAMAGED = ("pipe", "zero", "long line", "key", "type", "lock")
 
 @pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize("how", SPOILT)
-def test_one_damaged_study_neither_stops_the_list_nor_is_waited_for(
+def test_damaged_study_neither_stops_the_list_nor_delays_it(
     studies: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     SPOILT[how](studies / "evil")

@@ -41,7 +41,7 @@ def test_study_with_pattern_in_its_path_shows_its_own_rows(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_contest_with_pattern_in_its_path_keeps_its_database_there(name: str, tmp_path: Path) -> None:
+def test_contest_with_pattern_in_its_path_keeps_database_there(name: str, tmp_path: Path) -> None:
     contest = founded(tmp_path / name).contest
     assert contest.database.path.is_file() and [path.name for path in tmp_path.iterdir()] == [name]
     contest.database.close()

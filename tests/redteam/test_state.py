@@ -152,7 +152,7 @@ def pages_in_memory(path: Path) -> int:
 
 
 @pytest.mark.exploit(69)
-def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp_path: Path) -> None:
+def test_pages_of_an_experiment_are_in_memory_before_it_starts(tmp_path: Path) -> None:
     """69 by the memory of mapped libraries, and by the pages of the training split."""
     data = tmp_path / "data"
     data.mkdir()
@@ -196,7 +196,7 @@ def test_all_pages_that_an_experiment_can_use_are_in_memory_before_it_starts(tmp
 
 
 @pytest.mark.exploit(70)
-def test_what_an_experiment_says_is_nowhere_in_the_memory_that_later_ones_inherit() -> None:
+def test_output_of_an_experiment_is_in_no_later_ones_memory() -> None:
     """70 by its output, its error and what it was told: each experiment is a fork of a fork of the template."""
     mark, told = secrets.token_hex(16), secrets.token_hex(16)
     code = f"word = {mark[:16]!r} + {mark[16:]!r}\nprint(word * 100)\nraise type(word, (ValueError,), {{}})(word * 9)"

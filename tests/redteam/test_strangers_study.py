@@ -213,9 +213,7 @@ def test_honest_data_are_the_same_to_the_bit(place: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sandbox", "confined"), [(BLOBS, True, True), (BLOBS, False, False), ("strokes", True, False)]
 )
-def test_every_worker_of_a_check_confines_what_did_not_come_with_metaloop(
-    name: str, sandbox: bool, confined: bool
-) -> None:
+def test_worker_of_a_check_confines_what_is_not_metaloops(name: str, sandbox: bool, confined: bool) -> None:
     task = Task.load(name)
     with (
         scratch(task, Streams.fresh(), workers=1, fixed_steps=True, sandbox=sandbox) as (folder, _),
@@ -229,9 +227,7 @@ def test_a_study_of_ones_own_says_nothing_of_it(place: Path, listener: socket.so
     assert "confined" not in (study.folder / "study.toml").read_text()
 
 
-def test_command_of_strangers_task_is_asked_for_with_what_it_sees(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_strangers_task_is_asked_for_with_what_it_sees(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """F16: unasked, it does not run; asked, the question names the command and all folders that it may read."""
     (place / "private").mkdir()
     (place / "linked").mkdir()
@@ -244,7 +240,7 @@ def test_command_of_strangers_task_is_asked_for_with_what_it_sees(
     assert str(place / "private") in message and str(place / "linked") in message
 
 
-def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(
+def test_scoring_code_is_not_run_on_a_studys_word(
     place: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = strangers_study(place, hostile_task(place, listener))

@@ -199,7 +199,7 @@ def test_log_with_a_line_of_dashes_is_read_soon(tmp_path: Path) -> None:
         assert len(read_log(tmp_path / "results.tsv").tables[0].rows) == 5
 
 
-def test_log_with_a_new_key_in_each_line_sets_the_rare_ones_aside(tmp_path: Path) -> None:
+def test_log_with_a_new_key_in_each_line_sets_rare_ones_aside(tmp_path: Path) -> None:
     """F7."""
     (tmp_path / "log.jsonl").write_text("".join(f'{{"loss": {1 + n}.5, "k{n}": 1}}\n' for n in range(4_000)))
     with soon():
@@ -345,7 +345,7 @@ BOMBS = {
 }
 
 
-def test_hostile_patches_of_a_program_leave_the_study_to_the_others(tmp_path: Path) -> None:
+def test_hostile_patches_of_a_program_leave_the_study_intact(tmp_path: Path) -> None:
     """F8 to F11 in a study that trains: the patched files are read, trained and recorded."""
     task, study = tmp_path / "task", tmp_path / "s"
     task.mkdir()

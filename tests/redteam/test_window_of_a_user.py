@@ -48,7 +48,7 @@ def test_window_opened_below_two_slashes_stays_here(path: str, window: Window) -
     assert location.startswith("/") and not location.startswith(("//", "/\\"))
 
 
-def test_study_with_odd_name_is_shown_without_its_marks_and_opens(window: Window, root: Path) -> None:
+def test_study_with_odd_name_is_shown_without_marks_and_opens(window: Window, root: Path) -> None:
     pages = [window.page("/")]
     name = next(name for name in window.studies.followed if name.startswith("a"))
     pages += [window.page(path, at=name) for path in ("/study", "/report")]

@@ -57,7 +57,7 @@ def test_artifacts_that_are_no_predictions_are_named(tmp_path: Path) -> None:
     assert found.level == "warning" and "not tried" in found.message and "model.bin" in found.message
 
 
-def test_script_that_is_as_good_with_a_little_of_its_budget_is_named(tmp_path: Path) -> None:
+def test_script_as_good_with_a_little_of_its_budget_is_named(tmp_path: Path) -> None:
     for name, code, level in (("idle", "0.5", "warning"), ("trains", "1 / (1 + {budget})", "ok")):
         text = f"import sys\nprint('loss:', {code.replace('{budget}', 'float(sys.argv[1])')})\n"
         task = command_task(tmp_path / name, {"train.py": text})

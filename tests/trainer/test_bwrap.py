@@ -106,7 +106,7 @@ def test_root_drops_to_a_uid_of_its_own() -> None:
 
 
 @linux
-def test_a_path_that_only_root_may_walk_to_can_be_bound_and_its_neighbours_stay_hidden(tmp_path: Path) -> None:
+def test_path_that_only_root_may_walk_to_is_bound_alone(tmp_path: Path) -> None:
     if bwrap.probe() is not None:
         pytest.skip("no sandbox here")
     closed = tmp_path / "closed"

@@ -172,7 +172,7 @@ def test_doctor_gets_a_line() -> None:
     assert cgroup.describe().count("\n") == 0
 
 
-def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tmp_path: Path) -> None:
+def test_group_that_does_not_take_the_template_is_not_counted_by(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, torch=False)
     launcher.group = made = Cgroup(tmp_path / "removed by somebody")
     assert made.controls == {"cpu"}
@@ -183,7 +183,7 @@ def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tm
         launcher.close()
 
 
-def test_what_a_group_counts_of_a_process_is_said_beside_our_own_count(tmp_path: Path) -> None:
+def test_count_of_a_group_is_reported_beside_our_own(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, torch=False)
     noop = ForkedJob(["noop"], limits=Limits(10.0, 60.0))
     try:

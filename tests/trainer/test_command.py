@@ -40,7 +40,7 @@ def in_fractions(folder: Path) -> Path:
     return folder
 
 
-def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_path: Path) -> None:
+def test_original_shape_trains_with_its_seed_and_budget_share(tmp_path: Path) -> None:
     task = made(tmp_path, in_fractions, ORIGINAL)
     task = changed(task.folder, "[run]\n", '[run]\nbudget_constant = "prepare.py:TIME_BUDGET"\n')
     one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
@@ -83,7 +83,7 @@ def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> Non
     assert run(task, Spec(task.baseline().with_text("train.py", link), 1)).status == "invalid"
 
 
-def test_a_scoring_command_gets_what_the_training_left_of_the_limit(tmp_path: Path) -> None:
+def test_scoring_command_gets_the_rest_of_the_limit(tmp_path: Path) -> None:
     """Training may use 3 CPU-seconds, and scoring one more: 2 of training leave 2 to the scoring command, not 3."""
     burn = "import time\nwhile time.process_time() < {}: pass\n"
     task = scored(tmp_path)
@@ -105,7 +105,7 @@ def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number(tmp_path: Path) -> None:
+def test_libraries_have_the_machines_threads_unless_a_task_says(tmp_path: Path) -> None:
     names = "('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')"
     text = f"import os\nprint('loss:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
     task = command_task(tmp_path / "task", {"train.py": text})
@@ -113,7 +113,7 @@ def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number
     assert run(changed(task.folder, "[run]\n", "[run]\nthreads = 2\n")).metric == 6.0
 
 
-def test_an_outcome_counts_for_the_packages_that_it_was_measured_with(tmp_path: Path) -> None:
+def test_outcome_counts_for_the_packages_it_was_measured_with(tmp_path: Path) -> None:
     packages = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
     packages.mkdir(parents=True)
     (packages / "torch-2.12.0.dist-info").mkdir()
@@ -227,7 +227,7 @@ def test_what_a_task_may_not_say(tmp_path: Path) -> None:
     assert findings[-1].level == "error" and "keys" in findings[-1].message
 
 
-def test_check_says_what_it_found_and_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
+def test_check_says_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
     task = made(tmp_path, foreign_repos.shell, SHELL)
     findings = {finding.clause: finding for finding in check(task.folder)}
     assert findings["baseline"].message.startswith("score 22,") and findings["time"].level == "ok"

@@ -50,7 +50,7 @@ def clauses(task: Task, **how: bool) -> dict[str, CheckFinding]:
     return {finding.clause: finding for finding in check(task.folder, **how)}
 
 
-def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp_path: Path) -> None:
+def test_knob_is_alive_without_effect_or_failing_and_stays(tmp_path: Path) -> None:
     task = made(tmp_path, edits=LR + IDLE + BOOM)
     before = (task.folder / "task.toml").read_text()
     found = clauses(task)
@@ -68,7 +68,7 @@ def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp
     assert trust.message.startswith("unverified:") and not trust.hint
 
 
-def test_check_of_two_seeds_keeps_the_metric_and_their_sd_for_plans(tmp_path: Path) -> None:
+def test_check_of_two_seeds_keeps_the_metric_and_sd_for_plans(tmp_path: Path) -> None:
     task = made(tmp_path)
     assert check_record.measured(task) == {}
     found = clauses(task, knobs=False)
@@ -78,7 +78,7 @@ def test_check_of_two_seeds_keeps_the_metric_and_their_sd_for_plans(tmp_path: Pa
     assert f"loss {measured['metric']:.6g}," in found["baseline"].message
 
 
-def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:
+def test_direction_that_bad_values_improve_prevents_studies(tmp_path: Path) -> None:
     task = made(tmp_path, direction="higher")
     found = clauses(task)["direction"]
     assert (
@@ -154,7 +154,7 @@ TWO = '[edits.A]\nkind = "float"\nvalues = [1.0, 2.0, 3.0]\n[edits.B]\nkind = "f
         ("higher", " + B", "warning", "bad values improve loss, if higher is better: A = 0.002 or 2000"),
     ],
 )
-def test_without_a_learning_rate_two_knobs_with_bad_extremes_confirm_a_direction(
+def test_two_bad_knobs_confirm_a_direction_without_learning_rate(
     direction: str, second: str, level: str, said: str, tmp_path: Path
 ) -> None:
     text = f"A = 2.0\nB = 4.0\nprint(f'loss: {{(A - 2.0) ** 2{second} + 0.5:.6f}}')\n"

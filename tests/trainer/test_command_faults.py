@@ -74,13 +74,13 @@ def test_how_it_ends(script: str, status: str, reason: str, tmp_path: Path) -> N
     assert outcome.metric == (2.0 if status == "ok" else None)
 
 
-def test_filling_every_place_that_it_may_write_is_no_fault_of_ours(tmp_path: Path) -> None:
+def test_filling_every_writable_place_is_no_fault_of_ours(tmp_path: Path) -> None:
     fill = "for place in . /tmp ~ /dev/shm; do head -c 100000000 /dev/zero > $place/big; done; echo loss: 2"
     outcome = run(tmp_path, fill, memory=64)
     assert outcome.status in ("ok", "oom", "crash"), outcome.reason
 
 
-def test_writing_into_a_read_only_file_is_told_and_reaches_nobody_else(tmp_path: Path) -> None:
+def test_writing_into_a_read_only_file_is_reported_and_harmless(tmp_path: Path) -> None:
     outcome = run(tmp_path, "echo 'print(0)' > eval.py; cat data.txt; echo loss: 2")
     assert outcome.status == "ok" and outcome.findings == ("read-only: the command wrote into eval.py",)
     assert (tmp_path / "eval.py").read_text() == ""
@@ -107,7 +107,7 @@ def test_numbers_as_people_print_them(text: str, metric: float) -> None:
     assert Printed({"pattern": pattern}).metric(f"rate: 1\nrate: {text} tok/s\n") == metric
 
 
-def test_a_python_behind_links_that_the_sandbox_does_not_show_is_named(tmp_path: Path) -> None:
+def test_python_behind_links_outside_the_sandbox_is_named(tmp_path: Path) -> None:
     shown, base, hidden = tmp_path / "venv", tmp_path / "base", tmp_path / "links"
     for folder in (shown / "bin", base, hidden):
         folder.mkdir(parents=True)

@@ -138,7 +138,7 @@ def test_a_result_of_an_earlier_run_does_not_count(sandbox: bool, tmp_path: Path
         assert outcome.status == "invalid" and "the command left no " in outcome.reason
 
 
-def test_a_rows_file_that_is_too_large_is_refused_without_a_sandbox(tmp_path: Path) -> None:
+def test_rows_file_that_is_too_large_is_refused_without_sandbox(tmp_path: Path) -> None:
     task = noisy(tmp_path, LOSSES, ROWS)
     text = task.baseline().text().replace("file.write(", "file.truncate(65 << 20); file.write(")
     outcome = trainer_of(task, sandbox=False).run(Spec(task.baseline().with_text("train.py", text), 1))
@@ -182,7 +182,7 @@ def test_a_split_is_confirm_on_the_streams_that_decide(tmp_path: Path) -> None:
     assert task.takes_split and metrics == [0.1, 0.1, 0.3, 0.3]
 
 
-def test_rows_of_a_confirm_split_are_as_many_as_the_untouched_files_have(tmp_path: Path) -> None:
+def test_rows_of_a_confirm_split_are_as_many_as_the_originals(tmp_path: Path) -> None:
     task = with_split(tmp_path, 'rows = "rows.txt"\nn_rows = 4\n')
     for count, status in ((6, "ok"), (5, "invalid")):
         source = task.baseline().with_text("train.py", SPLIT.replace("* 6", f"* {count}") + "#\n")

@@ -106,7 +106,7 @@ def test_known_words_for_the_linter() -> None:
     assert not any(known(SPACE, word) for word in ("warmup=*2", "@noise=1", "warmup<1", "train.py", "eta=7"))
 
 
-def test_every_role_is_named_in_the_docs_and_every_knob_of_ours_has_one() -> None:
+def test_role_is_named_in_docs_and_every_knob_of_ours_has_one() -> None:
     section = (ROOT / "docs" / "ideas.md").read_text().split("\n## Roles\n")[1].split("\n## ")[0]
     lists = "".join(line for line in section.splitlines() if line.startswith(("- ", "  ")))
     assert sorted(re.findall(r"`(\w+)`", lists)) == sorted(ROLES)
@@ -125,7 +125,7 @@ def test_a_role_changes_no_id_and_an_unknown_one_is_refused(tmp_path: Path) -> N
         changed(folder, "learning_rate", "learning_speed")
 
 
-def test_a_term_with_a_question_mark_is_left_out_where_a_task_lacks_it() -> None:
+def test_term_with_a_question_mark_is_left_out_where_unknown() -> None:
     space = EditSpace(
         (
             Knob("RULE", "choice", ("plain", "heavy"), role="optimizer"),

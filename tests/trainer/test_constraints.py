@@ -24,7 +24,7 @@ def trained(task: Task, edit: Edit | None = None, seed: int = 2, fraction: float
     return trainer_of(task).run(Spec(source, seed, fraction=fraction))
 
 
-def test_a_source_that_breaks_a_hard_constraint_is_invalid_and_a_soft_one_decides_nothing(tmp_path: Path) -> None:
+def test_broken_hard_constraint_is_invalid_and_soft_is_ignored(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + SIZE + LATENCY + SOFT)
     plain, large = trained(task), trained(task, Edit({"PAD": 60}))
     assert plain.status == "ok" and plain.constraints["size"] == 10 and plain.constraints["latency"] == 5.0
@@ -81,7 +81,7 @@ def test_a_short_training_is_held_to_memory_and_lines_only(tmp_path: Path) -> No
     assert trained(limited(tmp_path / "memory", MEMORY, *takes), Edit({"PAD": 60}), fraction=0.5).status == "invalid"
 
 
-def test_check_shows_the_values_of_the_untouched_files_and_refuses_those_that_break_one(tmp_path: Path) -> None:
+def test_check_shows_values_and_refuses_an_untouched_break(tmp_path: Path) -> None:
     limited(tmp_path / "task", MEMORY + LATENCY.replace("= 6", "= 4") + SOFT + SIZE.replace("12", "5"))
     findings = {finding.clause: finding for finding in check(tmp_path / "task", knobs=False)}
     assert (

@@ -37,7 +37,7 @@ def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
     assert one.shape == two.shape and not np.allclose(one.std(0), two.std(0), rtol=0.2)
 
 
-def test_members_have_names_and_data_of_their_own_however_toml_spells_them(tmp_path: Path) -> None:
+def test_members_have_own_names_and_data_in_any_toml_spelling(tmp_path: Path) -> None:
     init_like(tmp_path / "mine", "tabular")
     file = tmp_path / "mine" / "task.toml"
     text = file.read_text()

@@ -61,7 +61,7 @@ def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
     assert all(width // heads % 16 == 0 for width in values["WIDTH"] for heads in values["HEADS"])
 
 
-def test_the_text_is_the_same_each_time_and_differs_between_splits_and_rows(prepare: Any) -> None:
+def test_text_is_the_same_each_time_and_differs_between_splits(prepare: Any) -> None:
     torch, rows = prepare.torch, prepare.text.__wrapped__(1, 8, 400)
     assert torch.equal(rows, prepare.text.__wrapped__(1, 8, 400))
     assert torch.equal(rows[:3, :50], prepare.text.__wrapped__(1, 3, 50)), "a larger text begins with a smaller one"
@@ -71,7 +71,7 @@ def test_the_text_is_the_same_each_time_and_differs_between_splits_and_rows(prep
 
 
 @pytest.mark.slow
-def test_the_score_of_a_uniform_model_is_8_bits_and_a_little_training_beats_it(prepare: Any) -> None:
+def test_score_of_uniform_model_is_8_bits_and_training_beats_it(prepare: Any) -> None:
     uniform = prepare.validate(lambda inputs: prepare.torch.zeros(*inputs.shape, 256))
     assert uniform == pytest.approx(8.0, abs=1e-5)
     told = trained(Edit({"LR": 0.003}), 40)
@@ -108,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare: Any, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_an_experiment_is_one_command_that_takes_a_part_of_the_budget(tmp_path: Path) -> None:
+def test_experiment_is_one_command_with_a_part_of_the_budget(tmp_path: Path) -> None:
     task = replace(TASK, device="cpu", budget_seconds=20.0)
     with Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.1))

@@ -215,7 +215,7 @@ def test_others_on_the_gpu_and_a_driver_that_fails_are_findings(driver: Driver, 
     assert len(silent.findings) == 2 and all(finding.startswith("gpu: ") for finding in silent.findings)
 
 
-def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: Driver, tmp_path: Path) -> None:
+def test_unknown_limit_of_memory_stops_before_the_training(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     task = changed(task.folder, "[run]\n", '[constraints.vram]\nkind = "memory_mb"\nat_most = 1000\n\n[run]\n')
     driver(loads=["[N/A], 80"])
@@ -224,7 +224,7 @@ def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: D
     assert outcome.status == "fault" and "does not tell the memory" in outcome.reason
 
 
-def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver: Driver, tmp_path: Path) -> None:
+def test_crash_pays_what_it_held_and_the_hard_line_is_the_clocks(driver: Driver, tmp_path: Path) -> None:
     task = gpu_task(tmp_path / "repo")
     with trainer_of(task) as trainer:
         trainer.command.compiled = None

@@ -84,7 +84,7 @@ def test_what_a_run_does_not_show_is_asked_with_what_it_may_be(tmp_path: Path) -
     assert not (tmp_path / "task.toml").exists()
 
 
-def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(tmp_path: Path) -> None:
+def test_direction_is_that_of_the_name_unless_a_sentence_differs(tmp_path: Path) -> None:
     drafting = Drafting(printing(tmp_path, "val_auc: 0.7\nval_loss: 0.7\nscore: 0.7\nneg_loss: 0.7", README=""))
     for metric, page, way in (
         ("val_auc", "Bring its val_auc down to 0.5.", None),
@@ -142,7 +142,7 @@ def test_a_number_that_cannot_be_read_is_told(text: str, told: dict[str | None, 
             drafting.draft(replace(PRINTS, metric=metric, direction="lower"))
 
 
-def test_an_option_takes_the_seed_and_two_places_for_one_are_asked_about(tmp_path: Path) -> None:
+def test_option_takes_the_seed_and_two_places_are_asked_about(tmp_path: Path) -> None:
     script = (
         "import argparse, random\nap = argparse.ArgumentParser()\nap.add_argument('--seed', type=int, default=1)\n"
         "ap.add_argument('--lr', type=float, default=0.1)\na = ap.parse_args()\n"
@@ -199,14 +199,14 @@ def test_data_in_the_repository_can_be_shown_instead_of_copied(tmp_path: Path) -
     assert "data/shard.bin" not in task.read_only and run(task).status == "ok"
 
 
-def test_text_of_the_repository_cannot_leave_its_place_in_task_toml(tmp_path: Path) -> None:
+def test_text_of_the_repository_stays_in_its_place_in_task_toml(tmp_path: Path) -> None:
     place = foreign_repos.shell(tmp_path / 'x"\n[run]\ncommand = "evil')
     (place / 'a"b\\c.txt').write_text("x")
     task = made(place, SHELL, tmp_path / "task")
     assert task.run is not None and task.run.command == "./run.sh" and 'a"b\\c.txt' in task.read_only
 
 
-def test_a_program_beside_the_code_may_be_rewritten_and_the_task_stays_checked(tmp_path: Path) -> None:
+def test_program_beside_the_code_may_change_and_stays_checked(tmp_path: Path) -> None:
     place = foreign_repos.original(tmp_path)
     pages = {"program.md": f"{foreign_repos.PROGRAM}Ask roles/critic.md.\n", "roles/critic.md": "Doubt.\n"}
     write_files(place, {**pages, "NOTES.md": "Mine.\n"})
@@ -269,7 +269,7 @@ def test_values_to_try_hold_the_present_one(value: bool | float, role: str, othe
     assert values_to_try(value, role) == others
 
 
-def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_none(tmp_path: Path) -> None:
+def test_settings_of_all_kinds_are_knobs_but_not_measurements(tmp_path: Path) -> None:
     code = (
         "SEED = 1\nVAL_SPLIT = 0.2\nLR = 0.1\nNAME = 'x'\nOPT = {'beta1': 0.9}\nclass Config:\n    depth: int = 4\n"
         "p.add_argument('--momentum', default=0.9)\n"
@@ -298,7 +298,7 @@ def test_ladders_of_a_constant_assigned_twice_has_no_knob(tmp_path: Path) -> Non
     assert [one.name for one in ladders(read(place), ["a.py"], {})] == ["WIDTH"]
 
 
-def test_the_seed_of_an_experiment_reaches_the_code_and_the_time_is_what_was_measured(tmp_path: Path) -> None:
+def test_seed_of_an_experiment_reaches_the_code_and_time_is_real(tmp_path: Path) -> None:
     task = made(foreign_repos.original(tmp_path / "one"), ORIGINAL, tmp_path / "copy")
     text = (tmp_path / "copy/task.toml").read_text()
     assert tomllib.loads(text)["task"]["repository"] == str(tmp_path / "one")
@@ -320,7 +320,7 @@ def test_other_forms_count_where_nothing_has_a_colon(text: str, metric: str, val
     assert run(task).metric == value
 
 
-def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Path) -> None:
+def test_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Path) -> None:
     code = "import time\ntime.sleep(1.0)\nprint('latency_ms:', time.time() % 7)\n"
     place = write_files(tmp_path / "one", {"train.py": code})
     found = Drafting(place).draft(PRINTS)
@@ -330,7 +330,7 @@ def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Pat
     assert not made(printing(tmp_path / "two", "loss: 3"), PRINTS).timed
 
 
-def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: Path) -> None:
+def test_word_about_seeds_is_a_question_and_an_option_is_named(tmp_path: Path) -> None:
     code = "import random, sys\nrandom.seed(int((sys.argv[2:] or [42])[0]))\nprint('loss:', random.random())\n"
     place = write_files(tmp_path / "called", {"train.py": code})
     assert unknown(Drafting(place), Wanted()).choices == ["none"]

@@ -85,7 +85,7 @@ except ZeroDivisionError:
 """
 
 
-def test_traceback_with_exit_code_0_is_asked_checked_and_a_finding(tmp_path: Path) -> None:
+def test_traceback_with_exit_code_0_is_asked_checked_and_finding(tmp_path: Path) -> None:
     place = write_files(tmp_path / "repo", {"train.py": BROKEN})
     asked = open_question(place)
     assert asked.field == "traceback" and "ZeroDivisionError: division by zero" in asked.message
@@ -122,7 +122,7 @@ def test_result_file_of_an_earlier_run_is_no_result(tmp_path: Path) -> None:
         draft(write_files(tmp_path, files), replace(PRINTS, metric="accuracy", metric_file="out/metrics.json"))
 
 
-def test_file_that_the_untouched_command_writes_is_no_file_of_the_task(tmp_path: Path) -> None:
+def test_file_that_the_untouched_command_writes_is_not_the_tasks(tmp_path: Path) -> None:
     """A build output that git ignores would be read-only, and every build a suspicion."""
     code = "open('kernel.bin', 'w').write('built')\nprint('val_loss: 0.5')\n"
     place = write_files(tmp_path / "repo", {"train.py": code, "kernel.bin": "older", ".gitignore": "kernel.bin\n"})
@@ -167,7 +167,7 @@ def test_invariants_in_json_have_names_that_a_task_may_have(tmp_path: Path) -> N
     assert len(task.constraints) == 5 and run(task).status == "ok"
 
 
-def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: Path) -> None:
+def test_number_that_never_varies_beside_a_loss_is_proposed(tmp_path: Path) -> None:
     code = "import random\nSEED = 1\nN = 30\nrandom.seed(SEED)\nprint('loss:', random.random() + 1 / N)\n"
     code += "print('rows:', N)\n"
     place = write_files(tmp_path / "repo", {"train.py": code})
@@ -178,7 +178,7 @@ def test_number_that_never_varies_beside_a_loss_is_proposed_and_named(tmp_path: 
     assert "equals" not in same.toml
 
 
-def test_all_questions_of_two_runs_are_one_error_with_their_flags(tmp_path: Path) -> None:
+def test_all_questions_two_runs_are_one_error_with_their_flags(tmp_path: Path) -> None:
     place = write_files(printing(tmp_path, "gap_x: 1.5\nn: 3"), {"other.py": ""})
     asked = open_question(place, Wanted(command="python train.py"))
     assert [one.field for one in asked.questions] == ["editable", "metric", "direction", "noise"]
@@ -204,7 +204,7 @@ def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.Mon
     assert "every run has" not in seed.note
 
 
-def test_score_files_include_what_modules_and_folders_of_the_scoring_command_hold(tmp_path: Path) -> None:
+def test_score_files_include_modules_and_folders_of_the_scoring(tmp_path: Path) -> None:
     files = {
         "train.py": "open('model.txt', 'w').write('2.5')\n",
         "score.py": "from truth import right\nprint('accuracy:', float(open('model.txt').read()) * right() / 5)\n",

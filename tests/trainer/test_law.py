@@ -78,7 +78,7 @@ def test_drift_moves_all_sources_of_a_match_alike() -> None:
     assert at(BEFORE, "") == law.metric
 
 
-def test_the_share_of_sources_that_crash_is_the_laws_and_the_baseline_never_does() -> None:
+def test_share_of_crashes_is_the_laws_and_never_the_baselines() -> None:
     law = replace(LAW, crash_rate=0.2)
     edited = [law.simulate(BEST, f"s{i}", seed=1, stream="search").metric is None for i in range(DRAWS)]
     assert np.mean(edited) == pytest.approx(0.2, abs=4 * 0.4 / DRAWS**0.5)
@@ -94,7 +94,7 @@ def test_a_fraction_is_slower_and_misleads_about_sources() -> None:
     assert drawn.std() == pytest.approx(0.075, rel=0.1)
 
 
-def test_the_same_question_has_the_same_answer_and_another_law_another() -> None:
+def test_same_question_has_the_same_answer_another_law_another() -> None:
     law = replace(LAW, trajectory=0.05)
     asked = {"seed": 3, "stream": "search"}
     first = law.simulate(BEST, "s1", **asked)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def test_the_same_question_has_the_same_answer_and_another_law_another() -> None
     assert first != law.simulate(BEST, "s1", seed=3, stream="selection")
 
 
-def test_random_laws_need_several_edits_and_null_laws_pay_nothing() -> None:
+def test_random_laws_need_several_edits_null_laws_pay_nothing() -> None:
     for seed in range(20):
         law = random_law(seed)
         best = sorted((max(e for (n, _), e in law.effects.items() if n == name) for name in law.before), reverse=True)

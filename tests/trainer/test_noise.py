@@ -39,7 +39,7 @@ def questions(folder: Path, text: str, wanted: Wanted, **files: str) -> Unknown:
     return caught.value
 
 
-def test_a_script_whose_two_runs_agree_is_asked_about_noise_with_five_answers(tmp_path: Path) -> None:
+def test_script_whose_two_runs_agree_is_asked_about_noise(tmp_path: Path) -> None:
     asked = questions(tmp_path, ROWS, PRINTS)
     assert asked.field == "noise" and asked.message.startswith("two runs give 0.6: how noisy")
     assert asked.hint == "--noise split|rows=FILE|n_rows=N|exact|unknown"
@@ -187,7 +187,7 @@ def test_check_says_what_is_wrong_with_rows(old: str, new: str, message: str, hi
     assert error.clause == "data noise" and hint in error.hint and re.search(message, error.message)
 
 
-def test_check_doubts_rows_of_two_trainings_that_have_nothing_in_common(tmp_path: Path) -> None:
+def test_check_doubts_rows_of_two_unrelated_trainings(tmp_path: Path) -> None:
     text = "import random\nrows = [random.random() for _ in range(9000)]\n" + ROWS.partition("\n")[2]
     found = noise_of(tmp_path, text, FILE.replace("400", "9000"))
     found = [one for one in found if one.level == "warning"]

@@ -64,7 +64,7 @@ def test_a_decimal_of_up_to_40_characters_is_a_number(length: int) -> None:
 @pytest.mark.parametrize(
     "value", [0.00037904500378069337, 1.2345678901234567e-05, -2.2250738585072014e-308, 1.2345678901234567e22]
 )
-def test_what_python_prints_of_a_float_is_read_with_all_its_digits(value: float) -> None:
+def test_printed_float_of_python_is_read_with_all_its_digits(value: float) -> None:
     for number in (value, np.float64(value)):
         assert score(f"val_bpb: {number}").metric == value == KEYED.metric(json.dumps({"val": number}))
 

@@ -58,7 +58,7 @@ def test_a_good_end_is_none_of_them() -> None:
     judge(ended(0, log="all is well"), LIMITS, "crash")
 
 
-def test_a_file_that_the_task_names_and_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_file_that_the_task_names_is_reported(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("x = 1\n")
     assert Source.from_folder(tmp_path, ["train.py"]).files == (("train.py", "x = 1\n"),)
     with pytest.raises(NotFound, match=r"model\.py: no such file"):

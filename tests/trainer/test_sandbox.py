@@ -110,9 +110,7 @@ print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.enviro
     assert files == ["train.py"]
 
 
-def test_packages_that_a_task_does_not_import_and_metaloop_itself_are_not_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_not_imported_and_metaloop_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where it is installed. Metaloop's own contain the generators of hidden data."""
     site = tmp_path / "site-packages"
     for name in ("arena", "trainer", "named", "other"):

@@ -72,7 +72,7 @@ class TestRegression(ScorerConformance):
     def bad(self, good: GivenReferee) -> GivenReferee:
         return replace(good, answer=lambda inputs: np.full((len(inputs), 1), 13.0))
 
-    def test_the_mean_scores_one_and_learning_from_the_other_rows_is_refused(
+    def test_mean_scores_one_and_learning_from_other_rows_is_refused(
         self, scorer: Scorer, good: GivenReferee, bad: GivenReferee
     ) -> None:
         assert scorer.score(bad).metric == pytest.approx(1.0)

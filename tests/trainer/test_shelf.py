@@ -47,7 +47,7 @@ def test_knobs_hold_the_baseline_s_value_and_are_not_too_many(task: Task) -> Non
     assert 12 <= len(task.edits.knobs) <= 28 and len({knob.group for knob in task.edits.knobs}) >= 3
 
 
-def test_a_card_was_measured_on_this_baseline_and_tells_each_edit(task: Task) -> None:
+def test_card_was_measured_on_this_baseline_with_each_edit(task: Task) -> None:
     card = task.card
     if card is None:
         assert task.name not in SEPARATING

@@ -60,7 +60,7 @@ def test_an_outcome_is_the_laws_and_always_the_same(task: Task) -> None:
     assert trainer(task).run(replace(spec, seed=8)).metric != one.metric
 
 
-def test_a_fraction_is_charged_its_training_and_all_of_the_launch(task: Task) -> None:
+def test_fraction_is_charged_its_training_and_all_of_the_launch(task: Task) -> None:
     costs = {f: trainer(task).run(Spec(task.baseline(), 1, fraction=f)).device_seconds_charged for f in (1.0, 0.25)}
     assert costs[1.0] == pytest.approx(task.cost_seconds)
     assert costs[0.25] == pytest.approx(task.cost_seconds - 0.75 * task.budget_seconds)

@@ -34,7 +34,7 @@ def test_splits_made_together_are_those_made_one_by_one(store: DataStore, tmp_pa
     assert len(list((tmp_path / "data" / store.task.task_id).iterdir())) == len(LABELS)
 
 
-def test_a_training_on_several_splits_has_the_scores_of_one_on_each(store: DataStore) -> None:
+def test_training_on_several_splits_has_the_scores_of_each(store: DataStore) -> None:
     with Trainer(store.task, store, fixed_steps=True) as trainer:
         source = store.task.baseline()
         outcome = trainer.run(Spec(source, 3, "confirmation", splits=LABELS))

@@ -54,7 +54,7 @@ def chunked(source: str) -> Any:
     return negative_log_likelihood(logits.reshape(-1, CLASSES), TARGETS.reshape(-1)).reshape(ROWS, POSITIONS)
 
 
-def test_streaming_agrees_with_chunks_and_leaves_out_what_does_not_count() -> None:
+def test_streaming_agrees_with_chunks_and_leaves_out_the_rest() -> None:
     losses = streamed(HONEST)
     assert losses.dtype == np.float64
     assert np.allclose(losses, chunked(HONEST), atol=1e-5)
@@ -70,7 +70,7 @@ def test_a_process_that_never_reads_meets_the_deadline() -> None:
         talk_with("import time; time.sleep(600)", lambda channel: channel.send(bytes(1 << 20), 0.5))
 
 
-def test_a_reply_that_is_changed_after_it_was_told_of_changes_nothing(tmp_path: Path) -> None:
+def test_reply_changed_after_its_summary_changes_nothing(tmp_path: Path) -> None:
     """A thread rewrites the shared memory as soon as it was read; a copy stays as it was taken."""
     read = tmp_path / "read"
     cheat = """

@@ -46,7 +46,7 @@ def test_splits_of_different_seeds_differ_and_hold_all_classes(data: ModuleType,
     assert set(np.load(tmp_path / "a" / "targets.npy").tolist()) == set(range(data.CLASSES))
 
 
-def test_generator_uses_no_operation_that_differs_between_machines() -> None:
+def test_generator_uses_no_operation_that_differs_by_machine() -> None:
     tree = ast.parse((TASK.folder / "data.py").read_text())
     called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not called & {"sin", "cos", "exp", "log", "power", "dot", "matmul", "einsum", "normal", "default_rng"}

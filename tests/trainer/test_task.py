@@ -32,7 +32,7 @@ def test_scaffold_loads(folder: Path) -> None:
         variants.init(folder)
 
 
-def test_imports_are_those_of_the_untouched_files_without_their_own(folder: Path) -> None:
+def test_imports_are_those_of_the_untouched_files_not_their_own(folder: Path) -> None:
     (folder / "prepare.py").write_text("import scipy.stats, os\nfrom torch import nn\nfrom . import own\n")
     text = (folder / "train.py").read_text()
     (folder / "train.py").write_text(text + "\n\ndef late():\n    import sympy\n")

@@ -44,6 +44,6 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
 
 
 @pytest.mark.slow
-def test_fixed_steps_repeat_above_the_floor_and_streams_confirm_them(trainer: Trainer) -> None:
+def test_fixed_steps_repeat_above_the_floor_and_confirm(trainer: Trainer) -> None:
     metric = check_repeats(trainer, TASK.baseline())
     assert metric == trainer.run(Spec(TASK.baseline(), seed=5, stream="confirmation", fraction=0.3)).metric

@@ -97,7 +97,7 @@ def test_rows_of_a_metric_that_is_no_share_are_refused(
     assert not (tmp_path / "study").exists()
 
 
-def test_words_that_mean_kept_and_the_first_metric_that_a_log_has(tmp_path: Path) -> None:
+def test_words_for_kept_and_the_first_metric_of_a_log(tmp_path: Path) -> None:
     text = tsv("what|loss|acc|result", "a|3|.1|success", "b|2|.2|success", "c|4|.3|worse")
     run = bring_in_one(tmp_path / "a", text, Stated("val_loss,loss,acc", kept="fine,Success"))
     assert (run["metric"], run["kept"], run["decided"]) == ("loss", 1, True)

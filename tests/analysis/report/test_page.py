@@ -124,7 +124,7 @@ def test_no_secret_is_on_the_page(tmp_path: Path) -> None:
     assert "0123456789abcdef" not in studies.written(folder)
 
 
-def test_a_match_without_champion_compares_the_two_programs_that_were_named(tmp_path: Path) -> None:
+def test_match_without_champion_compares_the_named_programs(tmp_path: Path) -> None:
     for gain, sd, state in ((0.30, 0.05, "open"), (0.9, 0.01, "better")):
         gains = {"alpha": (gain, sd), "beta": (0.31, sd), "gamma": (0.05, 0.01)}
         html = studies.written(studies.race_only(tmp_path / state, gains))
@@ -146,7 +146,7 @@ def test_the_credit_of_a_line_is_shown_with_its_experiments(ended: Path) -> None
     assert "\u22122.00 [\u22123.00, \u22121.00], 10 experiments" in html
 
 
-def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, parts: page.Page) -> None:
+def test_planned_ablation_has_a_figure_per_program_and_run(ended: Path, parts: page.Page) -> None:
     assert "effects" not in {part.name for part, _ in parts.parts}
     with open_study(ended) as con:
         con.execute(

@@ -26,7 +26,7 @@ def shown(ended: Path) -> page.Page:
     return studies.page_of(ended)
 
 
-def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(ended: Path) -> None:
+def test_many_experiments_show_kept_ones_and_share_of_each_kind(ended: Path) -> None:
     kind = "SELECT decision, status, count(*) AS n FROM experiments GROUP BY ALL"
     with open_study(ended) as con:
         counts = con.execute(kind).fetchall()
@@ -41,7 +41,7 @@ def test_all_experiments_are_shown_where_they_are_few(shown: page.Page) -> None:
     assert shown.experiments is not None and len(shown.experiments.data["rows"]) == shown.verdict.experiments
 
 
-def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ended: Path, shown: page.Page) -> None:
+def test_lineage_has_each_program_below_its_parent_with_change(ended: Path, shown: page.Page) -> None:
     rows = {row["id"]: row for row in shown.asked("lineage").rows}
     [(child, parents)] = [(one["id"], one["parents"]) for one in rows.values() if one["parents"]][:1]
     order = list(rows)
@@ -113,7 +113,7 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
     assert text.endswith(": 1.")
 
 
-def test_the_noise_of_a_script_that_changes_is_that_within_its_matches(tmp_path: Path) -> None:
+def test_noise_of_a_changing_script_is_that_within_its_matches(tmp_path: Path) -> None:
     """As the main of a shared project does with each match; it has no source id."""
     baseline = BaselineEvent(match_id="", task="t", stream="selection", seed=0, status="ok", metric=0.0, trust="scored")
     with Ledger(tmp_path / "ledger", "one") as ledger:
@@ -156,7 +156,7 @@ def test_words() -> None:
     assert wording.ranks(1, 4) == "1–4" and wording.ranks(2, 2) == "2"
 
 
-def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Path) -> None:
+def test_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Path) -> None:
     """A champion without its ideas is a control, no program of the study; time of the runs is named as such."""
     folder = studies.finished(tmp_path)
     with Ledger(folder / "ledger", "main") as ledger:

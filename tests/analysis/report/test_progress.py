@@ -20,7 +20,7 @@ def runs(*given: tuple[str, str, float]) -> list[RunGain]:
     ]
 
 
-def test_the_line_is_the_mean_of_the_best_program_and_at_the_end_of_the_champion() -> None:
+def test_line_is_the_mean_of_the_best_and_at_the_end_champion() -> None:
     given = runs(("opening", "stock", 0.1), ("opening", "a", 0.2), ("opening", "a", 0.4), ("generation-1", "b", 0.5),
                  ("confirmation", "b", 0.4), ("confirmation", "c", 1.0), ("confirmation", "stock", -3.0))  # fmt: skip
     [shown] = of_runs(given, "b")
@@ -33,7 +33,7 @@ def test_the_line_is_the_mean_of_the_best_program_and_at_the_end_of_the_champion
     assert [line[1] for line in of_runs(given, None)[0].lines[:3]] == [y(0.3), y(0.5), y(1.0)]
 
 
-def test_a_single_match_has_a_column_for_each_program_and_each_unit_a_picture() -> None:
+def test_single_match_has_a_column_per_program_and_pictures() -> None:
     given = runs(("match", "a", 0.2), ("match", "b", 0.6), ("match", "a", 0.4))
     [shown] = of_runs(given, None)
     assert [name for _, name in shown.names] == ["a", "b"] and len(shown.lines) == 2  # nothing joins programs
@@ -44,7 +44,7 @@ def test_a_single_match_has_a_column_for_each_program_and_each_unit_a_picture() 
     assert of_runs([], None) == []
 
 
-def test_programs_are_named_and_those_of_the_last_match_have_the_intervals_of_the_table() -> None:
+def test_programs_of_the_last_match_have_the_intervals_of_table() -> None:
     long = "idea-queue-v2-without-ideas"
     last = [("confirmation", program, gain) for program in ("b", long) for gain in (0.3, 0.4, 0.5)]
     given = runs(("opening", "a", 0.2), ("opening", "a", 0.4), *last)
@@ -83,9 +83,7 @@ def test_main_of_a_night_begins_at_the_untouched_script() -> None:
 
 
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0", "0.5", "1.0"]), (-2.0, 3.0, ["−2", "0", "2"])])
-def test_an_axis_has_round_ticks_and_keeps_what_lies_beyond_its_ends(
-    low: float, high: float, labels: list[str]
-) -> None:
+def test_axis_has_round_ticks_and_keeps_what_lies_beyond_ends(low: float, high: float, labels: list[str]) -> None:
     axis = Axis(low, high, 100.0, 0.0)
     assert [label for _, label in axis.ticks(3)] == labels
     assert (axis(low - 1), axis(high + 1), axis((low + high) / 2)) == (100.0, 0.0, 50.0)

@@ -36,7 +36,7 @@ def experiment(number: int, /, **other: Any) -> dict[str, Any]:
         experiment(0, run_id="r2"), experiment(0, number="first"),
     ],
 )  # fmt: skip
-def test_an_event_of_another_run_or_without_its_fields_is_refused(event: dict[str, Any]) -> None:
+def test_event_of_another_run_or_without_its_fields_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(EnvironmentProblem, match="node 1 sent an event that is"):
         events_of(RUN, [experiment(0), event], "node 1")
 
@@ -67,9 +67,7 @@ def test_what_leads_out_of_a_task_is_not_sent(tmp_path: Path) -> None:
         files_of(task)
 
 
-def test_a_folder_comes_back_as_it_was_without_logs_that_are_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_comes_back_unchanged_without_logs_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     (run / "logs").mkdir(parents=True)
     (run / "train.py").write_text("x = 1\n")
@@ -83,7 +81,7 @@ def test_a_folder_comes_back_as_it_was_without_logs_that_are_too_large(
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "logs/../../out"])
-def test_a_file_that_leads_out_of_the_folder_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+def test_file_outside_folder_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     home = tmp_path / "runs"
     home.mkdir()
     with pytest.raises(ValueError, match="leads out"):

@@ -119,7 +119,7 @@ def test_ctrl_c_drains_and_another_executor_goes_on(
     assert standings(study.folder) == undisturbed and of_each(study.folder)["twice"] == 0
 
 
-def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path: Path, cluster: Any) -> None:
+def test_node_that_joins_takes_over_and_no_class_is_one_line(tmp_path: Path, cluster: Any) -> None:
     study = make_study(tmp_path / "s", workers=2)
     joined: list[Any] = []
 

@@ -63,7 +63,7 @@ def test_a_void_entry_waits_no_more_and_costs_nothing(contest: Contest) -> None:
     assert [(row["what"], row["why"]) for row in told] == [("void", "sent by mistake"), ("unvoid", "it was none")]
 
 
-def test_what_runs_bring_meanwhile_is_there_when_it_is_taken_back(contest: Contest) -> None:
+def test_files_that_runs_bring_meanwhile_are_there_at_the_end(contest: Contest) -> None:
     """A run in hand ends; its entry stays void, and goes on from there afterwards."""
     change(contest, 3, state="running")
     acts.void(contest, "3", "looks copied")
@@ -119,7 +119,7 @@ def test_the_host_names_an_entry_as_the_pages_do(contest: Contest) -> None:
     assert "decision does not change" in said and "take part" not in said and "Copies and exports made before" in said
 
 
-def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatable(contest: Contest) -> None:
+def test_run_lost_while_its_entry_is_void_keeps_it_reinstatable(contest: Contest) -> None:
     """The host declares an entry void while its run is in progress, and that run is lost for the third time."""
     change(contest, 3, state="running", attempts=MOST_ATTEMPTS - 1)
     with Study.open(contest.folder) as study:
@@ -135,7 +135,7 @@ def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatabl
     assert numbered(contest, 3).reason == ""
 
 
-def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(contest: Contest) -> None:
+def test_name_with_number_or_an_address_leads_to_no_other_entry(contest: Contest) -> None:
     """An entrant chooses names; a host who copies one from a page must not hit the entry that it points to."""
     number = newcomer(contest, "number")
     for name in ("number 3", f"x /entry/{entry_id(contest, 3)}"):
@@ -202,7 +202,7 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     assert "Ada" not in board and "former entrant 1" in board
 
 
-def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(tmp_path: Path) -> None:
+def test_removed_name_leaves_the_announcement_after_the_decision(tmp_path: Path) -> None:
     """Page, picture and command show the new name everywhere; other names stay."""
     made = founded(tmp_path).contest
     ann, ada = (newcomer(made, name) for name in ("Ann", "Ada"))
@@ -280,9 +280,7 @@ def test_who_was_removed_is_on_the_hosts_page(tmp_path: Path, monkeypatch: pytes
     assert f"contest host {made.folder.resolve()} forget NAME" in page
 
 
-def test_the_host_changes_the_limits_and_an_act_takes_only_what_is_its_own(
-    contest: Contest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_host_changes_limits_and_an_act_takes_only_its_own(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     host = ["contest", "host", str(contest.folder)]
     monkeypatch.setenv("METALOOP_MAX_USD", "77")  # of other commands: an act that takes none ignores it
     shown = metaloop(*host, "caps", "--max-usd", "40", "--set", "max_tokens=77").stdout

@@ -96,7 +96,7 @@ def test_card_and_export_of_an_early_close_say_so(contest: Contest, tmp_path: Pa
         assert "/, and /card.svg if an entry won\n" in said.stderr and "address\thttp://127.0.0.1:8321/" in said.stdout
 
 
-def test_the_card_draws_arms_by_gain_with_winner_and_stock_and_says_how_many_are_not_drawn(contest: Contest) -> None:
+def test_card_draws_arms_by_gain_and_says_how_many_are_left_out(contest: Contest) -> None:
     announced(contest, "won", 1)
     said = contest.announcement()
     twin = {**said["rows"][-1], "role": "a/a", "number": 2, "gain": 0.1}

@@ -52,7 +52,7 @@ class Killer(threading.Thread):
                         self.kills += 1
 
 
-def test_race_runs_all_at_once_then_suspects_alone_then_goes_on_without(contest: Contest) -> None:
+def test_race_runs_all_then_suspects_alone_then_without_them(contest: Contest) -> None:
     people(contest, "local", "one-line")
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
     with Study.open(contest.folder) as study:

@@ -36,7 +36,7 @@ def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> d
     return answer if code == 0 else answer["error"]
 
 
-def test_noise_of_a_study_is_a_programs_spread_over_the_mean_of_stock(tmp_path: Path) -> None:
+def test_noise_of_a_study_is_the_spread_over_the_mean_of_stock(tmp_path: Path) -> None:
     with synthetic.played(tmp_path, STOCK, "p1", purpose="race") as ledger:
         for arm, program, gains in (("a1", STOCK, (0.5, 0.7)), ("a2", "p1", (2.0, 2.2, 2.4))):
             for number, gain in enumerate(gains):
@@ -99,7 +99,7 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     assert {row["purpose"]: row["n"] for row in rows} == {"contest": 3, "confirmation": 3}
 
 
-def test_status_of_a_folder_does_not_ask_the_address_in_the_environment(tmp_path: Path) -> None:
+def test_status_of_a_folder_ignores_the_address_in_environment(tmp_path: Path) -> None:
     founded(tmp_path).contest.database.close()
     host = {"METALOOP_TO": "http://127.0.0.1:9"}
     assert metaloop(tmp_path, "contest", "status", "contest", **host)["health"]

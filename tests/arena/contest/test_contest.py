@@ -198,7 +198,7 @@ def test_a_task_that_was_made_public_later_is_not_served(contest: Contest) -> No
         serve(contest.folder, "127.0.0.1", 0, print, print)
 
 
-def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(contest: Contest) -> None:
+def test_two_closes_at_once_count_as_one_and_lose_no_change(contest: Contest) -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in range(20):
             contest.database.set_fact("state")
@@ -223,7 +223,7 @@ def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(contest: Conte
             assert {"deciding", "decided", "early"} <= contest.state().keys()
 
 
-def test_the_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Path) -> None:
+def test_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Path) -> None:
     made = founded(tmp_path, contact="ada@example.org, <b>")
     with served(made.contest) as port:
         for path in ("/", "/rules"):

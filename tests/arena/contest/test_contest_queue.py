@@ -122,7 +122,7 @@ def test_a_suspect_goes_last_and_alone(queue: ContestQueue) -> None:
     assert begun(queue).number == 3 and list(queue) == []
 
 
-def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(queue: ContestQueue) -> None:
+def test_entry_that_was_void_at_a_kill_is_not_run_again(queue: ContestQueue) -> None:
     """Its runs had reached the ledger and not the database; taken back, it must not keep the queue from others."""
     queue.take_over()
     change(queue.contest, 3, state="running")
@@ -134,7 +134,7 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(queue: Co
     assert next(queue)
 
 
-def test_a_screening_run_whose_end_only_the_ledger_has_is_not_run_again(contest: Contest) -> None:
+def test_screening_that_only_the_ledger_has_is_not_run_again(contest: Contest) -> None:
     """As after a kill between the two writes; the runs of others store it meanwhile, and drop it from memory."""
     with Study.open(contest.folder) as study, executor_of(study, lambda _: None) as executor:
         queue = ContestQueue(contest, study, lambda text: None)
@@ -185,7 +185,7 @@ def untouched_is_one(on: TaskStudy, job: RunJob) -> None:
 
 
 @pytest.mark.parametrize("second", [0.801, 0.9])
-def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(queue: ContestQueue, second: float) -> None:
+def test_difference_of_stocks_arms_is_stated_and_decides_nothing(queue: ContestQueue, second: float) -> None:
     on = tasks_of(queue.study)[0]
     entries = taking_part(queue.contest, [3])
     match = entered(on, entries, CONFIRMATION)
@@ -214,7 +214,7 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(queue: ContestQueue) 
     assert sorted(leaders(queue.contest, queue.study)) == [3, 4]
 
 
-def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(queue: ContestQueue) -> None:
+def test_stock_above_every_entry_leaves_the_best_entry_decided(queue: ContestQueue) -> None:
     for number, metric in ((1, 0.5), (2, 0.5), (3, 0.8), (4, 0.7)):
         queue.arms_of(number)
         measured(queue, number, metric)
@@ -232,7 +232,7 @@ def begins(queue: ContestQueue, run: RunInProgress, *events: Event) -> str:
     return numbered(queue.contest, run.number).entry_id
 
 
-def test_a_run_in_progress_is_shown_with_what_the_ledger_has_of_it(queue: ContestQueue) -> None:
+def test_run_in_progress_shows_what_the_ledger_has_of_it(queue: ContestQueue) -> None:
     started = begun(queue)
     about = {"run_id": started.job.run_id, "status": "ok"}
     tried = [
@@ -264,9 +264,7 @@ def test_the_estimate_counts_down_while_nothing_changes(queue: ContestQueue, mon
     assert standing.snapshot(contest).positions[started.number][1] == pytest.approx(estimates[0], abs=1.0)
 
 
-def test_a_full_disk_after_the_announcement_does_not_record_it_again(
-    queue: ContestQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_after_the_announcement_records_it_once(queue: ContestQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError("the disk is full")
 

@@ -37,7 +37,7 @@ def test_nobody_took_part() -> None:
     assert decide(who, follow(who, gains, [2]), gains, 1.0)["outcome"] == "empty"
 
 
-def test_pages_of_many_entries_read_few_rows_after_the_race_began(contest: Contest) -> None:
+def test_pages_of_many_entries_read_few_rows_during_the_race(contest: Contest) -> None:
     """The state of the contest, which every page reads, has no sentence per entry; a decision costs one query."""
     entered(contest, *["local", "one-line"] * 10)
     begin(contest, Study.open(contest.folder))

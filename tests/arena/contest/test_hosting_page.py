@@ -122,7 +122,7 @@ def test_after_the_closing_time_no_reason_is_needed(tmp_path: Path) -> None:
     assert contest.state()["close_asked"] and "early" not in contest.state()
 
 
-def test_the_host_reads_what_the_measured_noise_makes_of_the_close(tmp_path: Path) -> None:
+def test_host_reads_the_power_of_the_close_by_the_measured_noise(tmp_path: Path) -> None:
     made = founded(tmp_path, confirm_runs=20, runs=4)
     filled(made.contest, 4, [0.22, 0.22, 1.78, 1.78])  # the SD of a run is 0.9
     with served(made.contest) as port:

@@ -44,7 +44,7 @@ def entries(contest: Contest) -> list[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize(("met", "kind"), [("401", "credential"), ("503", "environment")])
-def test_a_refused_key_and_a_silent_provider_stop_the_queue_and_blame_nobody(
+def test_refused_key_and_silent_provider_pause_and_blame_nobody(
     tmp_path: Path, server: LlmServer, met: str, kind: str
 ) -> None:
     contest = chatting(tmp_path)

@@ -158,7 +158,7 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
         assert race_result(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
 
 
-def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
+def test_entry_at_the_end_not_above_stock_has_that_reason() -> None:
     race, _ = raced(entries(3, 4), runs := drawn({3: 0.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, sd=2.0, seed=5))
     assert race.samples is not None and losses(race, CONTROL) == [
         {"number": n, "below": None, "by": fmean(race.samples[n]) - fmean(race.samples[CONTROL]), "runs": LOOKS[-1],
@@ -167,7 +167,7 @@ def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
     assert set(race.entries) == {3, 4} and len(runs) == 4
 
 
-def test_a_headline_names_each_entry_once_and_a_tied_group_as_one() -> None:
+def test_headline_names_each_entry_once_and_a_tied_group_as_one() -> None:
     named = {3: ("Ben", "3"), 4: ("Ben", "4"), 5: ("Ada", "wide")}
     ben, again, ada = (
         NamedEntry(number=n, entry_id=f"e{n}", entrant=who, name=name) for n, (who, name) in named.items()

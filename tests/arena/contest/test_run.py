@@ -151,7 +151,7 @@ def check_ledger(contest: Contest) -> None:
     assert texts == [{"arms": 1, "seeds": RUNS}, {"arms": 2, "seeds": 2 * RUNS}]  # of one text: two samples
 
 
-def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
+def test_time_of_the_last_runs_predicts_that_of_the_next(
     contest: Contest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_budget, measured = pace.run_seconds(contest)
@@ -185,7 +185,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     assert said.startswith(line[:20]) and f"To follow or to resume it: metaloop contest close {contest.folder}" in said
 
 
-def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_one_does(
+def test_second_process_waits_and_a_close_follows_the_first_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contest, turns = founded(tmp_path).contest, iter((False, False, True) * 2)

@@ -39,7 +39,7 @@ def test_a_port_in_use_is_one_line() -> None:
             listen("127.0.0.1", taken.getsockname()[1])
 
 
-def test_the_address_for_others_is_this_machines_own_and_http_is_warned_about() -> None:
+def test_address_for_others_is_this_machines_with_http_warning() -> None:
     own = address("0.0.0.0", 8321)
     assert "0.0.0.0" not in own and own.startswith("http://") and own.endswith(":8321/")
     assert (address("::1", 1), address("10.0.0.7", 2)) == ("http://[::1]:1/", "http://10.0.0.7:2/")
@@ -89,7 +89,7 @@ def test_a_clock_that_went_back_is_told(contest: Contest) -> None:
     assert "behind" in told
 
 
-def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(contest: Contest, tmp_path: Path) -> None:
+def test_unreachable_database_accepts_nothing_and_says_so(contest: Contest, tmp_path: Path) -> None:
     with served(contest) as port:
         ada = joined(port, "Ada")
         contest.database.close()

@@ -32,7 +32,7 @@ def test_the_board_has_the_figures_of_the_ledger(contest: Contest) -> None:
 
 
 @pytest.mark.slow
-def test_the_pages_show_the_limits_and_what_is_reached_beside_the_gain(tmp_path: Path) -> None:
+def test_pages_show_limits_and_values_beside_the_gain(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
     contest = founded(tmp_path, task=task, run_budget=0.6, runs=2, fixed_steps=True).contest
     person = newcomer(contest, "P one")

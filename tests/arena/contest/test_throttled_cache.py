@@ -10,7 +10,7 @@ from arena.serving import throttled_cache
 from arena.serving.throttled_cache import ThrottledCache
 
 
-def test_what_is_slow_is_computed_seldom_and_what_is_quick_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_values_are_computed_seldom_and_quick_ones_always(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, cache = [100.0], ThrottledCache[int]()
     monkeypatch.setattr(throttled_cache, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(throttled_cache, "PATIENCE", 20.0)

@@ -60,7 +60,7 @@ def test_an_unknown_certificate_is_refused_with_the_way_out(tmp_path: Path, monk
             project.ask("/x")
 
 
-def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path: Path) -> None:
+def test_proxy_makes_cookies_secure_and_limits_per_client(tmp_path: Path) -> None:
     limits = RateLimits(join=Rate(1, 3600.0))
     with served(founded(tmp_path, join_open=False).contest, limits) as port:
         forwarded = {"x_forwarded_proto": "https", "host": "contest.example"}
@@ -77,7 +77,7 @@ def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path:
 
 
 @pytest.mark.parametrize(("proxies", "secure"), [("127.0.0.0/8", True), ("172.17.0.1", False)])
-def test_forwarded_headers_are_trusted_from_the_proxy_that_is_named(tmp_path: Path, proxies: str, secure: bool) -> None:
+def test_forwarded_headers_count_from_the_named_proxy_alone(tmp_path: Path, proxies: str, secure: bool) -> None:
     with served(founded(tmp_path).contest, proxies=proxies) as port:
         said = Browser(port).get("/join", x_forwarded_proto="https").headers["set-cookie"]
     assert ("Secure" in said) == secure

@@ -30,7 +30,7 @@ from tests.meta.cli_study import metaloop
 READ = ("/", "/queue", "/rules", "/llms.txt")
 
 
-def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(tmp_path: Path) -> None:
+def test_reason_of_an_early_close_is_on_every_page_afterwards(tmp_path: Path) -> None:
     later = {name: utc_now() + timedelta(hours=hours) for name, hours in (("opens", 1), ("closes", 2))}
     contest = founded(tmp_path, **later).contest  # closed before it opens
     with served(contest) as port:
@@ -48,9 +48,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(tmp_path: 
     assert "closed early\theavy rain" in metaloop("contest", "status", contest.folder).stdout
 
 
-def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_early_close_shows_the_host_how_long_the_rest_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contest, asked = founded(tmp_path).contest, list[str]()
     monkeypatch.setattr(contest_host, "ask", lambda question, *_: asked.append(question))
     contest_host.request_close(contest, "heavy\nrain", yes=False)
@@ -61,7 +59,7 @@ def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
 
 
 @pytest.mark.slow
-def test_a_void_after_the_decision_is_told_beside_the_announcement(contest: Contest, tmp_path: Path) -> None:
+def test_void_after_the_decision_is_beside_the_announcement(contest: Contest, tmp_path: Path) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
     entered(contest, "local", "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
@@ -157,7 +155,7 @@ def test_export_has_an_entry_that_came_after_the_pages_were_read(
     assert len(listed) == before + 1
 
 
-def test_an_export_before_the_first_run_is_whole_and_a_failed_one_leaves_nothing(
+def test_export_before_the_first_run_is_whole_or_leaves_nothing(
     contest: Contest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered(contest, "local")

@@ -156,7 +156,7 @@ def test_page_part_is_sent_once_until_it_changes(tmp_path: Path) -> None:
         assert "Ada" in fresh.text and fresh.headers["etag"] != part.headers["etag"]
 
 
-def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_path: Path) -> None:
+def test_wrong_code_or_token_has_a_hint_and_keeps_the_name(tmp_path: Path) -> None:
     made = founded(tmp_path, join_open=False)
     with served(made.contest) as port:
         page = Browser(port).form("/join", name="Ada L", code="guess").text
@@ -209,9 +209,7 @@ def test_the_api_says_its_version_and_refuses_another(place: Place, path: str) -
     assert API_HEADER not in place.browser().get("/").headers
 
 
-def test_the_client_names_its_version_and_refuses_a_host_of_another(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_names_its_version_and_refuses_another_host(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     client = ContestClient(f"http://127.0.0.1:{place.port}")
     assert client.get("/api/v1/contest", ContestView)
     monkeypatch.setattr("arena.contest.client.API", API + 1)

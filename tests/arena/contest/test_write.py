@@ -77,7 +77,7 @@ def checked(port: int, text: str) -> Any:
     return Browser(port).ask("POST", "/api/v1/lint", text.encode()).json
 
 
-def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried(made: NewContest, port: int) -> None:
+def test_ideas_that_name_an_edit_are_counted_apart_from_tried(made: NewContest, port: int) -> None:
     idea = edits_of(made.contest.task)[0]["example"]
     text = f"---\nmetaloop:\n  proposers: {{local: 1}}\n---\n# x\n\n## Ideas\n\n- Try `{idea}`.\n"
     told = checked(port, text)
@@ -140,7 +140,7 @@ def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
     assert not checked(port, LOCAL.decode())["lint"]
 
 
-def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_a_warning(port: int) -> None:
+def test_long_dash_in_place_of_three_hyphens_is_a_warning(port: int) -> None:
     for dashes in ("—", "–-"):
         told = checked(port, f"{dashes}\nmetaloop:\n  proposers: {{local: 1}}\n{dashes}\n# x\n")
         assert [m["line"] for m in told["lint"] if "two lines of three hyphens (---)" in m["message"]] == [2]
@@ -217,7 +217,7 @@ def test_pages_invite_only_while_entries_are_accepted(contest: Contest, phase: s
         assert 'action="/join"' not in pages["/join"] and "Log in" in pages["/join"]
 
 
-def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Path) -> None:
+def test_entry_can_be_a_start_and_a_newcomer_has_an_example(tmp_path: Path) -> None:
     contest, text = founded(tmp_path).contest, "# Mine\n\nMind the noise.\n"
     with served(contest) as port:
         ada = Browser(port)

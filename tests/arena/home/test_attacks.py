@@ -209,7 +209,7 @@ PRINTED = {"kind": "printed", "pattern": "metric: (.*)"}
         (lambda t: t["score"].update(kind="theirs"), "no scorer 'theirs'"),
     ],
 )
-def test_a_task_that_runs_a_command_reads_a_file_or_scores_with_its_own_code_is_refused(
+def test_task_with_a_command_or_scoring_of_its_own_is_refused(
     project: Project, tmp_path: Path, change: Callable[[dict[str, Any]], object], why: str
 ) -> None:
     bundle = bundle_of(project, "task.toml", toml_with(project, change))
@@ -225,7 +225,7 @@ def test_damaged_bundles_are_refused(tmp_path: Path, body: bytes) -> None:
         unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "task", {})
 
 
-def test_a_bundle_that_is_not_the_announced_one_too_large_or_with_other_files(project: Project, tmp_path: Path) -> None:
+def test_bundle_with_another_hash_size_or_files_is_refused(project: Project, tmp_path: Path) -> None:
     bundle = project.bundle
     with pytest.raises(UsageError, match="not the one"):
         unpack(bundle.body, "0" * 64, tmp_path / "a", {})
@@ -260,7 +260,7 @@ if SEEN:
 
 
 @pytest.mark.parametrize("where", ["data.py", "train.py"])
-def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
+def test_host_cannot_read_or_write_files_of_the_volunteers(
     project: Project, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its data.py and its train.py run in the volunteer's sandbox: no file, no environment, no network."""

@@ -29,9 +29,7 @@ def body_of(project: Project, **settings: object) -> bytes:
     return json.dumps({"base": project.chain.head, "files": better(project, **settings), "gain": 0.5}).encode()
 
 
-def test_a_copy_with_a_tiny_claim_blocks_no_honest_claim_of_the_same_source(
-    project: Project, host: ProjectHost
-) -> None:
+def test_copy_with_a_tiny_claim_blocks_no_honest_claim(project: Project, host: ProjectHost) -> None:
     """The first one waits for ever where others claim more; the second is merged, and the first rejected in turn."""
     eve, ann, bob = (Client(host, name) for name in ("Eve", "Ann", "Bob"))
     confirm(project, 1, 2)  # nothing is left to chance: known volunteers are served by claim
@@ -46,7 +44,7 @@ def test_a_copy_with_a_tiny_claim_blocks_no_honest_claim_of_the_same_source(
     assert (late.state, late.reason) == ("refused", f"the same source as proposal {honest.proposal_id}")
 
 
-def test_nothing_is_merged_or_summed_while_others_wait_for_the_lock(
+def test_nothing_is_merged_or_summed_while_others_wait(
     project: Project, host: ProjectHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Volunteers are answered while the texts of a proposal are merged and while git writes its block."""

@@ -71,7 +71,7 @@ def rewritten(
     return chain
 
 
-def test_an_honest_chain_has_no_problems_and_its_blocks_are_confirmed(two_blocks: Project) -> None:
+def test_honest_chain_has_no_problems_and_confirmed_blocks(two_blocks: Project) -> None:
     assert list(problems(two_blocks.chain, two_blocks.task)) == []
     how = How(Streams.from_seed(5), fixed_steps=True)
     audited = retrain(two_blocks.chain, two_blocks.task, how, 1, 6, lambda _: None, random.Random(0))
@@ -131,7 +131,7 @@ def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -
     assert any("has a link" in line for line in problems(chain, two_blocks.task))
 
 
-def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(two_blocks: Project, tmp_path: Path) -> None:
+def test_commit_without_trailers_and_damaged_object_are_noticed(two_blocks: Project, tmp_path: Path) -> None:
     chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "m")))
     chain.append({"train.py": "x = 1\n"}, "a present", "", "Eve", chain.head)
     assert any("no block" in line for line in problems(chain, two_blocks.task))
@@ -142,7 +142,7 @@ def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(two_blocks: 
     assert [line for line in problems(chain, two_blocks.task) if "fsck" in line]
 
 
-def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
+def test_void_block_takes_its_descendants_until_verified_again(
     chained: Project,
 ) -> None:
     with Study.open(chained.folder) as study:
@@ -168,7 +168,7 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert isinstance(again, Trailers) and not set(again.splits) & set(trailers.splits)  # fresh data once more
 
 
-def test_the_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
+def test_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
     serve = ["home", "serve", str(chained.folder), "--void"]
     assert "a reason is missing" in metaloop(*serve, "1", code=2).stderr
     assert "no block 0 that can be void" in metaloop(*serve, "0", "--because", "no", code=2).stderr

@@ -49,7 +49,7 @@ def pairs(project: Project) -> set[tuple[object, ...]]:
     return {(*astuple(pair)[:-1],) for pair in pairs_of(project)}  # without how long they took
 
 
-def test_the_process_that_verifies_has_the_executor_that_serve_names(project: Project) -> None:
+def test_verifying_process_has_the_executor_that_serve_names(project: Project) -> None:
     with serving(project, "in-process") as log:  # which refuses a task that trains
         while not log.is_file() or not log.read_text():
             time.sleep(0.05)
@@ -63,7 +63,7 @@ def test_unknown_executor_of_serve_is_refused(project: Project, monkeypatch: pyt
 
 @pytest.mark.slow
 @pytest.mark.timeout(580)
-def test_ray_nodes_verify_as_many_proposals_as_they_have_devices_for(
+def test_ray_nodes_verify_as_many_proposals_as_devices(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop-research[ray]'")

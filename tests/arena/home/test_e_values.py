@@ -13,7 +13,7 @@ from arena.home.e_values import BUDGET, MOST_PAIRS, PRIOR, Moments, confidence, 
 from bench.home import Courses
 
 
-def test_it_is_the_likelihood_ratio_of_the_t_statistic_with_a_normal_prior_on_the_effect() -> None:
+def test_bayes_factor_is_of_the_t_statistic_with_a_normal_prior() -> None:
     differences = [0.4, 1.1, 0.3, 0.9, 0.2, 0.8]
     n, mean, sd = len(differences), np.mean(differences), np.std(differences, ddof=1)
     statistic = math.sqrt(n) * mean / sd
@@ -61,7 +61,7 @@ def test_without_a_gain_it_rarely_crosses_at_any_moment() -> None:
     assert 0 < crossed / 4000 < 0.05
 
 
-def test_a_clear_gain_is_merged_early_and_a_clear_loss_ends_early() -> None:
+def test_clear_gain_is_merged_early_and_a_clear_loss_ends_early() -> None:
     rng = np.random.default_rng(6)
     at, pairs = level(1000, 50), []
     for _ in range(100):

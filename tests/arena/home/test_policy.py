@@ -22,7 +22,7 @@ def chosen(
     return proposal.proposal_id if proposal else None
 
 
-def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
+def test_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
     assert chosen(waiting(1, 1.0, **LIAR), waiting(2, 0.5, **GOOD), waiting(3, 0.5)) == 2
     assert chosen(waiting(1, 10.0, **LIAR), waiting(2, 0.5, **GOOD)) == 1  # late, not never
     assert chosen(waiting(1, 1e300, **LIAR), waiting(2, 0.5, **GOOD), plausible=1.0) == 2
@@ -30,7 +30,7 @@ def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
     assert chosen() is None and chosen(waiting(1, 1.0), new_may=False) is None
 
 
-def test_new_volunteers_are_served_by_lot_and_large_claims_buy_nothing() -> None:
+def test_new_volunteers_are_served_by_lot_whatever_they_claim() -> None:
     proposals = [waiting(1, 0.1), waiting(2, 1e9, refuted=2), waiting(3, 5.0, **GOOD)]
     drawn = [chosen(*proposals, drawn=k / 1000) for k in range(1000)]
     assert drawn.count(3) == pytest.approx(500, abs=2)  # half is for volunteers with a merged proposal

@@ -55,7 +55,7 @@ class Lossy(HostClient):
         return reply
 
 
-def test_a_volunteer_searches_and_hands_in_over_a_connection_that_loses_replies(
+def test_volunteer_hands_in_over_a_connection_that_loses_replies(
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     sandbox.require(project.task, True)
@@ -85,9 +85,7 @@ def test_a_volunteer_searches_and_hands_in_over_a_connection_that_loses_replies(
     assert again.client.token == ann.client.token and len(people(project)) == 2  # the first reply was lost
 
 
-def test_join_without_a_terminal_makes_runs_with_the_volunteers_own_program(
-    project: Project, url: str, tmp_path: Path
-) -> None:
+def test_join_without_a_terminal_runs_the_volunteers_program(project: Project, url: str, tmp_path: Path) -> None:
     folder = tmp_path / "v"
     words = ("home", "join", url, "-y", "-p", "local-screen", "--runs", "1", "-b", "0.8s", "--name", "Bob")
     told = metaloop(*words, "--set", f"folder={folder}")
@@ -125,7 +123,7 @@ def test_another_project_or_another_address_gets_no_token(
     assert ann.client.token == ""
 
 
-def test_a_task_that_may_take_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
+def test_task_with_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="more than you grant"):
         session(url, tmp_path / "v", max_gb=0.01).preview()
 

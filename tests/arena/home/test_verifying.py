@@ -68,7 +68,7 @@ def test_block_of_a_kill_before_its_info_reaches_clones(project: Project, ann: C
     assert refs.read_bytes() != before and states(project)[1][0] == "merged"
 
 
-def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_outdated(
+def test_change_elsewhere_is_rebased_and_a_conflict_is_outdated(
     project: Project, host: ProjectHost, ann: Client, bob: Client
 ) -> None:
     eve = Client(host, "Eve")
@@ -85,7 +85,7 @@ def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_outdated(
     assert moved.main == project.chain.commits()[1] and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
 
 
-def test_several_proposals_are_tested_at_once_and_begin_again_when_main_moves(
+def test_proposals_tested_at_once_begin_again_when_main_moves(
     project: Project, ann: Client, bob: Client, monkeypatch: Any
 ) -> None:
     ann.propose(better(project, MOMENTUM=0.9), 0.5)

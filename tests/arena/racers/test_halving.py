@@ -18,7 +18,7 @@ def test_halving_spends_its_last_runs_on_the_best() -> None:
     }  # fmt: skip
 
 
-def test_a_later_stage_judges_only_what_the_stages_before_it_gave() -> None:
+def test_later_stage_judges_only_what_the_earlier_ones_passed() -> None:
     """A resumed race must make the choice that it made before, though the chosen arms have more runs by now."""
     racer = SequentialHalving([Stage(None, 2), Stage(1, 4)])
     spoiled = [ArmScore("first", True, (5.0, 5.0, -50.0)), ArmScore("second", True, (4.0, 4.0))]

@@ -55,7 +55,7 @@ def score(mean: float, se: float) -> Posterior:
     return Posterior(Estimate(mean, se), Estimate(mean, se))
 
 
-def test_doubt_is_the_chance_that_another_is_better_by_more_than_matters() -> None:
+def test_doubt_is_the_chance_of_another_better_by_what_matters() -> None:
     """Two arms: the exact normal probability, over draws."""
     scored = [score(1.0, 0.5), score(0.4, 0.4)]
     rng = np.random.default_rng(4)

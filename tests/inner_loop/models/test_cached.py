@@ -40,7 +40,7 @@ def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
     assert event["usd"] == pytest.approx(expected, rel=1e-6) and info["cache_read_input_token_cost"] > 0
 
 
-def test_a_price_that_is_given_may_have_a_third_figure_for_what_is_cached(server: LlmServer) -> None:
+def test_price_may_have_a_third_figure_for_cached_tokens(server: LlmServer) -> None:
     dollars = []
     for price in ((2.0, 4.0), (2.0, 4.0, 0.5)):
         events = list[Event]()

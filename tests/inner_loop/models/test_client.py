@@ -58,7 +58,7 @@ def test_a_fault_is_waited_out(server: LlmServer, kind: str) -> None:
         ("empty", "empty", "stop", 3),
     ],
 )
-def test_what_a_model_says_badly_is_told_and_the_callers_to_judge(
+def test_bad_reply_of_a_model_is_reported_for_caller_to_judge(
     server: LlmServer, kind: str, status: str, finish: str, attempts: int
 ) -> None:
     """A filter that leaves nothing of a reply has answered: it is not asked again, unlike one that said nothing."""
@@ -76,7 +76,7 @@ def test_retry_after_is_kept(server: LlmServer) -> None:
     assert (reply.status, reply.attempts) == ("ok", 2)
 
 
-def test_a_storm_on_one_model_falls_over_to_the_next_and_is_remembered(server: LlmServer) -> None:
+def test_storm_on_one_model_falls_over_to_the_next_for_good(server: LlmServer) -> None:
     server.fault, server.retry_after = (lambda _, body: "429" if body["model"] == "first" else None), "30"
     client = model_client(models=("openai/first", "openai/second"))
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_a_recorded_call_that_asked_something_else_is_an_error(server: LlmServer
         ask(model_client(recorded=events), user("b"))
 
 
-def test_a_request_that_is_refused_is_not_repeated_by_this_run_but_by_one_that_goes_on(server: LlmServer) -> None:
+def test_refused_request_is_repeated_only_by_a_resumed_run(server: LlmServer) -> None:
     events = list[Event]()
     server.fault = lambda number, _: "400" if number == 0 else None
     with pytest.raises(NoReply, match="the request is refused"):
@@ -124,7 +124,7 @@ def test_what_is_volatile_is_no_part_of_a_request(server: LlmServer) -> None:
     assert ask(model_client(recorded=events), ASKED[0], Message("user", "hello?", "\nlog: 4.56 s")).text == "hello"
 
 
-def test_claude_is_cached_where_it_is_marked_and_only_at_its_own_providers() -> None:
+def test_claude_is_cached_where_marked_at_its_own_providers_only() -> None:
     assert marked("anthropic/claude-x") and not marked("openai/claude-x")
 
 

@@ -50,7 +50,7 @@ def test_a_schema_goes_to_models_that_keep_to_one(litellm_loaded: None, monkeypa
         fixtures.close_connections()
 
 
-def test_a_prompt_has_the_scripts_and_the_latest_runs_of_its_parents() -> None:
+def test_prompt_has_scripts_and_the_latest_runs_of_its_parents() -> None:
     script = Trace("train.py", "LR = 1\n", "north")
     runs = [Trace(f"{n}", f"run {n}\n", task, p) for n, (task, p) in enumerate([
         ("north", "p1"), ("north", "p9"), ("north", "p1"), ("north", "p1"), ("south", "p1"), ("south", "p2"),

@@ -46,7 +46,7 @@ def study(folder: Path, task: Task, **how: Any) -> Path:
     return folder
 
 
-def test_a_study_with_models_in_both_loops_is_replayed_bit_by_bit(
+def test_study_with_models_in_both_loops_is_replayed_bit_by_bit(
     litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, own = planted(tmp_path / "task", 6), [program("three", ideas=("Look at the choices.",))]

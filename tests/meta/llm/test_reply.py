@@ -63,7 +63,7 @@ def test_what_is_no_reply_is_refused_in_one_line(text: str, why: str) -> None:
     assert "\n" not in str(wrong.value) and len(str(wrong.value)) < 300
 
 
-def test_numbers_take_over_ideas_of_both_parents_and_the_rest_stays() -> None:
+def test_numbers_take_ideas_of_both_parents_and_the_rest_stays() -> None:
     made = child(ideas=[3, "- Set `lr=7`.", "1"])
     assert [idea.text for idea in made.ideas] == ["Set `depth=3`.", "Set `lr=7`.", "Set `lr=1`."]
     assert "## Process\n\n- Look.\n" in made.text and made.charter == FIRST.charter
@@ -102,7 +102,7 @@ def test_sections_of_the_second_parent_are_taken_as_they_stand() -> None:
 
 
 @pytest.mark.parametrize("names", [["Ideas"], ["charter"], ["Process", "charter"], ["Nowhere"]])
-def test_taking_from_a_second_parent_that_is_missing_is_a_bad_reply(names: list[str]) -> None:
+def test_missing_second_parent_is_a_bad_reply(names: list[str]) -> None:
     with pytest.raises(BadReply, match="take: there is no second parent"):
         build_child([FIRST], reply(take=names))
 

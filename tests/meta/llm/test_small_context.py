@@ -81,7 +81,7 @@ def test_all_of_evolve_fits_into_4096_tokens(play: Play) -> None:
     assert not any("too long" in row["reason"] for row in rows)
 
 
-def test_where_nothing_fits_each_job_is_named_once_and_offline_operators_go_on(play: Play) -> None:
+def test_nothing_fitting_is_named_once_and_operators_go_on(play: Play) -> None:
     prompts, notes, rows = play(2048)
     assert not prompts and not rows
     said = [note for note in notes if "do not fit into a context of 2048 tokens with a reply of 409" in note]

@@ -132,7 +132,7 @@ def test_the_key_is_nowhere(ended: Path) -> None:
         assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained_most(
+def test_night_ends_with_a_models_child_of_the_best_program(
     litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts: list[str] = []

@@ -54,7 +54,7 @@ def test_prompts_hold_the_scripts_and_every_experiment_of_a_run(ended: Path, att
     assert met == {"north", "south"}
 
 
-def test_the_data_for_training_has_every_child_and_keys_are_nowhere(ended: Path, tmp_path: Path) -> None:
+def test_data_for_training_have_every_child_and_no_keys(ended: Path, tmp_path: Path) -> None:
     with open_written(ended) as con:
         write(con, "written", tmp_path / "written.jsonl", "jsonl")
     told = [json.loads(line) for line in (tmp_path / "written.jsonl").read_text().splitlines()]

@@ -99,7 +99,7 @@ def test_children_are_sound_and_say_where_they_come_from(server: LlmServer, make
     assert [role for role, _ in calls.prompt] == ["system", "user"]
 
 
-def test_every_job_is_asked_for_and_pruning_only_where_something_can_go(server: LlmServer, make: Make) -> None:
+def test_every_job_is_asked_for_and_pruning_where_it_can_be(server: LlmServer, make: Make) -> None:
     asked = set()
     for seed in range(12):
         proposed(make(), seed)
@@ -151,7 +151,7 @@ def test_fields_of_the_charter_stand_where_a_job_may_set_them(make: Make) -> Non
         assert "`standups`" not in user and "`history`" not in user
 
 
-def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(make: Make) -> None:
+def test_ideas_that_others_kept_are_shown_where_the_parent_lacks(make: Make) -> None:
     uses = [DirectiveUse(WAVES.program_id, WAVES.ideas[0].directive_id, 4, 23.0, 4, kept, 0.3) for kept in (3, 1)]
     known = {program.program_id: program for program in (LISTED, WAVES)}
     for of, researcher, shown in ((uses[:1], "scripted", 1), (uses[1:], "scripted", 0), (uses[:1], "chat", 0)):
@@ -165,7 +165,7 @@ def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(ma
         assert "ladder1=0.05'" not in prompt(writer, WAVES, **facts)[1]  # it has it
 
 
-def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> None:
+def test_writer_knows_meanings_of_names_and_the_untouched_script() -> None:
     for name, told in (
         (
             "strokes",
@@ -272,9 +272,7 @@ def test_a_dead_server_ends_the_asking_not_the_study(
         assert not writer.open and writer.propose(parents(1), PLANTED, np.random.default_rng(1)) is None
 
 
-def test_a_refused_key_or_a_recording_that_ends_is_for_the_user_to_mend(
-    server: LlmServer, make: Make, tmp_path: Path
-) -> None:
+def test_refused_key_or_ended_recording_is_for_the_user_to_mend(server: LlmServer, make: Make, tmp_path: Path) -> None:
     """A study that went on offline would be another one, and nobody told."""
     server.fault = lambda *_: "401"
     with pytest.raises(CredentialMissing):

@@ -75,7 +75,7 @@ def lint(text: str) -> None:
     check(text.encode(), "program.md")
 
 
-def test_as_deep_as_may_be_costs_less_than_half_of_what_it_would_without_end() -> None:
+def test_bounded_depth_costs_less_than_half_of_unbounded() -> None:
     parse = _parser().parse
     without_end = calls(parse, "![" * (SIZE // 2))
     for unit in ("![![![![]]]]", "[![[![ ]]]] ", "![![![![\n\n", "[a[a[a[a\n\n"):

@@ -48,7 +48,7 @@ def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
     assert sorted(set(registry.built_in) - set(re.findall(r"[\w-]+", text))) == []
 
 
-def test_models_and_agents_read_what_each_proposer_and_keep_rule_does() -> None:
+def test_models_and_agents_read_of_each_proposer_and_keep_rule() -> None:
     descriptions = {name: info.description or "" for name, info in FIELDS.items()}
     assert all(f"{name} = " in descriptions["proposers"] for name in PROPOSERS.built_in)
     assert all(f"{name} = " in descriptions["keep.rule"] for name in KEEP_RULES.built_in)
