@@ -2,9 +2,11 @@
 
 python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS] [COMMIT]      default steps 8 1
 
-HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
+HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last four:
     steps       --set fixed_steps=true
     load        device time, beside five busy processes
+    tasks       --quick on strokes, tabular and letters in turn, by device time; after each three studies three beside
+                five busy processes; beside the gains those on the unseen member of the task's family
     default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
                 from what was learnt on tasks of other families
     simulated   planted laws in this process (bench.whole); nothing is trained
@@ -62,7 +64,8 @@ RELATIONS, DEVIATION = ("unrelated", "alike", "apart"), 0.05  # of the laws of `
 @dataclass(frozen=True)
 class Shown:
     """One study, gains in the task's unit. ``script``: gain of its best
-    train.py; ``children``: operator and gain over the parent, of each child that was raced beside it."""
+    train.py; ``children``: operator and gain over the parent, of each child that was raced beside it; ``variant``: gain
+    of the champion and of stock on the unseen member of the task's family."""
 
     how: str
     seed: int
@@ -74,16 +77,31 @@ class Shown:
     variant: tuple[float, float] | None
     seconds: float
 
+    @property
+    def task(self) -> str:
+        return task_of(self.how, self.seed)
+
 
 @dataclass(frozen=True)
 class Job:
     how: str
     seed: int
 
+    @property
+    def is_busy(self) -> bool:
+        return self.how == "load" or (self.how == "tasks" and (self.seed - FIRST) // len(ON) % 2 == 1)
+
+
+def task_of(how: str, seed: int) -> str:
+    """Empty where nothing is trained."""
+    if how in ("simulated", "several"):
+        return ""
+    return ON[(seed - FIRST) % len(ON)] if how in ("default", "tasks") else "strokes"
+
 
 def made(job: Job) -> Shown:
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place, load(BUSY * (job.how == "load")):
+    with tempfile.TemporaryDirectory() as place, load(BUSY * job.is_busy):
         study = Path(place) / "study"
         shown = (simulated if job.how in ("simulated", "several") else trained)(job, study)
         statement = OVER_TASKS if job.how == "several" else CHILDREN
@@ -139,10 +157,10 @@ def with_suffix(law: Law, suffix: str) -> Law:
 
 
 def trained(job: Job, study: Path) -> Shown:
-    task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
+    task = task_of(job.how, job.seed)
     plan = ["--set", f"without={task}", "--budget", BUDGET] if job.how == "default" else ["--quick"]
     play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-s", str(study)]
-    play += ["--set", "fixed_steps=true"] * (job.how != "load")
+    play += ["--set", "fixed_steps=true"] * (job.how not in ("load", "tasks"))
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
     decision = decision_of(event)
@@ -181,7 +199,8 @@ def show(seen: Sequence[Shown], how: str) -> None:
         figure(f"children minus parents, {kind}", mean_of(gains))
     variants = [one.variant for one in seen if one.variant]
     if variants:
-        figure("unseen variant, champion minus stock", mean_of([a - b for a, b in variants]))
+        figure("unseen member of the family, champion minus stock", mean_of([a - b for a, b in variants]))
+        figure("  … in stock's mean gain there", mean_of([a / fmean(b for _, b in variants) for a, _ in variants]))
     figure("seconds a study", f"{fmean(one.seconds for one in seen):.0f}")
 
 
@@ -222,7 +241,8 @@ def main() -> None:
     seeds = [seed for seed in range(FIRST, FIRST + count) if (how, seed) not in done]
     go_on(file, made, [Job(how, seed) for seed in seeds], workers)
     studies = [study for study in kept(file, Shown) if study.how == how]
-    show(studies, how)
+    for task in dict.fromkeys(study.task for study in studies):
+        show([study for study in studies if study.task == task], f"{how}, {task}" if task else how)
     for commit in commits:
         show_differences(studies, play_earlier(file, how, count, workers, commit))
 
