@@ -4,7 +4,8 @@ python -m bench.league [WORD …]      no key, no training; without a word: prog
 
 programs             the eight programs of examples/league, from bench/results/league
 nights               two nights with a model in both loops: a child against its parent
-sentences STUDY …    the table of `metaloop ablate PROGRAM -m …` over several studies together, as on two tasks
+sentences STUDY … [FILE.svg]    the table of `metaloop ablate PROGRAM -m …` over several studies together, as on two
+                     tasks, and its picture
 against NIGHT … vs PLAIN …    main of nights against the final script of the plain loop, with the same model
 
 A turn scores log(1 + gain / SD between seeds). The one test of the programs compares the spread of their means with all
@@ -20,17 +21,20 @@ import math
 import re
 import sys
 import tarfile
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
 import numpy as np
 from scipy.stats import norm
 
 from analysis.effects.contributions import block_test, scores
-from analysis.effects.factorial import AblationRun, ablation_runs, effects_on, follows
+from analysis.effects.factorial import LEVEL, AblationRun, ablation_runs, effects_on, follows
 from analysis.effects.league import alike_p, largest_difference
+from analysis.report.axis import Axis
 from analysis.statistics import holm, welch_difference
 from analysis.study import read_study
 from analysis.views.scope import scopes
@@ -211,23 +215,74 @@ def nights() -> None:
 # --- a season played by the commands of docs/league.md ----------------------------------------------------------------
 
 
-def sentences(studies: Sequence[str]) -> None:
-    """Print the effect of each sentence over the turns of several studies, with Holm's p."""
+@dataclass(frozen=True)
+class Sentence:
+    """The effect of a sentence on the score of a turn, with its 95% interval and Holm's p over all."""
+
+    text: str
+    effect: float
+    low: float
+    high: float
+    p: float
+    is_followed: bool
+
+    @property
+    def line(self) -> str:
+        return f"{self.effect:.2f} [{self.low:.2f}, {self.high:.2f}], Holm's p {self.p:.3f}"
+
+
+def turns_of(studies: Sequence[str]) -> list[AblationRun]:
     runs: list[AblationRun] = []
     for study in studies:
         with read_study(Path(study)) as con:
             for scope in scopes(con):
                 runs += ablation_runs(scope)
+    return runs
+
+
+def effects_of(runs: Sequence[AblationRun]) -> list[Sentence]:
+    """The sentences whose effect these turns show, best first."""
     effects = effects_on([run.gain for run in runs], runs)
     known = [effect for effect in effects if effect is not None]
     corrected = iter(holm([effect.p() or 1.0 for effect in known]))
-    figure("turns, sentences", f"{len(runs)}, {len(known)}")
+    out = []
     for text, effect, followed in zip(runs[0].texts, effects, follows(runs), strict=True):
-        if effect is None:
-            continue
-        low, high = effect.interval()
-        shown = f"{effect.or_zero:.2f} [{low:.2f}, {high:.2f}], Holm's p {next(corrected):.3f}"
-        figure(f"  {text}", shown if followed else f"{shown}; not shown to be followed")
+        if effect is not None:
+            low, high = effect.interval()
+            out.append(Sentence(text, effect.or_zero, low or 0.0, high or 0.0, next(corrected), bool(followed)))
+    return sorted(out, key=lambda sentence: -sentence.effect)
+
+
+def sentences(studies: Sequence[str], picture: Path | None = None) -> None:
+    """Print the effect of each sentence over the turns of several studies; draw them, too."""
+    runs = turns_of(studies)
+    effects = effects_of(runs)
+    figure("turns, sentences", f"{len(runs)}, {len(effects)}")
+    for sentence in effects:
+        figure(f"  {sentence.text}", sentence.line + ("" if sentence.is_followed else "; not shown to be followed"))
+    if picture is not None:
+        picture.write_text(forest(effects, len(runs)), encoding="utf-8")
+
+
+def forest(effects: Sequence[Sentence], turns: int) -> str:
+    """A picture of the effects: a dot and a line, the 95% interval, for each sentence."""
+    width, split, top, step = 980, 570, 82, 46
+    axis = Axis.over([end for each in effects for end in (each.low, each.high)], split, width - 150)
+    rows = [
+        {
+            "y": top + at * step, "lines": textwrap.wrap(each.text, 70)[:3], "low": axis(each.low),
+            "high": axis(each.high), "at": axis(each.effect), "way": "shown" if each.p < LEVEL else "none",
+            "label": f"{each.effect:+.2f}" + ("" if each.is_followed else ", not followed"),
+        }
+        for at, each in enumerate(effects)
+    ]  # fmt: skip
+    floor = top + len(effects) * step - 14
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return environment.get_template("forest.svg.j2").render(
+        width=width, height=floor + 58, floor=floor, rows=rows, ticks=axis.ticks(5),
+        title="What each sentence adds to the score of a turn",
+        note=f"{turns} turns of a frontier model; line: 95% interval; blue: Holm's p below 5% over {len(effects)}",
+    )  # fmt: skip
 
 
 def against(words: Sequence[str]) -> None:
@@ -274,7 +329,8 @@ def main(words: Sequence[str]) -> None:
     elif word == "nights" and not more:
         nights()
     elif word == "sentences" and more:
-        sentences(more)
+        pictures = [Path(name) for name in more if name.endswith(".svg")]
+        sentences([name for name in more if not name.endswith(".svg")], *pictures[:1])
     elif word == "against" and "vs" in more[1:-1]:
         against(more)
     else:

@@ -57,8 +57,9 @@ def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path, capsys: 
     assert shown["rests_on_rows"] == 64 and query(here / "s", shown["sql"])[0]["held"]
     assert metaloop("resume", "s", "--json").json["items"] == made["items"]
     capsys.readouterr()
-    league.sentences(["s", "s"])  # the figures of a season, over several studies
+    league.main(["sentences", "s", "s", "s.svg"])  # the figures of a season, over several studies
     told = capsys.readouterr().out
+    assert "128 turns" in (here / "s.svg").read_text() and followers.HELPFUL in (here / "s.svg").read_text()
     assert "turns, sentences: 128, 5" in told and f"{followers.HELPFUL}: {helpful['estimate']:.2f} [" in told
     metaloop("report", "s", "-o", "report.html")
     page = (here / "report.html").read_text()
