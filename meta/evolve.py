@@ -50,7 +50,7 @@ def search(
     """Play a study, from wherever it stopped, to its champion and the claim about it: the opening race, the
     generations, and the confirmation of the best program.
 
-    ``writers``: the mutators with models, by generation and its evidence. ``worth``: by the evidence, what tells why a
+    ``writers``: the mutators with models, by generation and its evidence. ``worth``: by the evidence, what says why a
     child is not worth a race beside its parent. Raises Drained where a stop was requested.
     """
     evolution = Evolution(study, plan, executor, progress, writers, worth)

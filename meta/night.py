@@ -1,4 +1,4 @@
-"""The night of a study: it is played as one run, and then tells what each program contributed to `main`."""
+"""The night of a study: it is played as one run, and then shows what each program contributed to `main`."""
 
 from __future__ import annotations
 

@@ -53,5 +53,7 @@ def test_docstrings_comments_and_layout_are_no_tokens(tmp_path: Path) -> None:
 
 
 def test_names_of_tests_have_at_most_60_characters() -> None:
-    names = [name for file in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", file.read_text())]
+    names = [
+        name for file in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    ]
     assert not [name for name in names if len(name) > 60]

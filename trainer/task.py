@@ -178,7 +178,7 @@ class Task:
 
     @cached_property
     def takes_split(self) -> bool:
-        """Whether a command is told which rows to use: by {split}, or by METALOOP_SPLIT in its files."""
+        """Whether a command gets which rows to use: by {split}, or by METALOOP_SPLIT in its files."""
         return self.run is not None and ("{split}" in self.run.words or self._names(b"METALOOP_SPLIT"))
 
     @cached_property

@@ -51,6 +51,6 @@ class MeasurementNoise:
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> MeasurementNoise:
-    """From what was measured of several scripts, each a group; groups of one value tell nothing."""
+    """From what was measured of several scripts, each a group; groups of one value say nothing."""
     sd, df = pooled_sd(groups) or (None, 0)
     return MeasurementNoise(sd or None, df, sum(len(values) > 1 for values in groups))

@@ -297,7 +297,7 @@ class LedgerTail:
         return heapq.merge(*(self._of(path) for path in segments(self.folder)), key=itemgetter(0))
 
     def run(self, run_id: str) -> RunState:
-        """A run as its worker recorded it, read again: whoever follows a long ledger need not keep every experiment."""
+        """A run as its worker recorded it, read again: a reader of a long ledger need not keep every experiment."""
         run = RunState()
         for path, begin in self._starts.get(run_id, ()):
             with open_regular(path) as file:

@@ -110,7 +110,7 @@ class RayExecutor:
         return max(self._capacity, 1)
 
     def _stops(self) -> bool:
-        """Whether a stop is requested; the workers are told once."""
+        """Whether a stop is requested; the workers get the request once."""
         if self.stop.is_made() and not self._stopping:
             self._stopping = True
             for slot in self.slots:

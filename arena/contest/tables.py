@@ -37,7 +37,7 @@ class ContestTable(DeclarativeBase):
 
 class Person(ContestTable):
     """A person with a token, of which only the hash is stored. Names are here alone: in the ledger a person is the
-    ``mark``, a hash of ``salt`` and name. Without the salt, which goes with the account, nobody can guess the name."""
+    ``mark``, a hash of ``salt`` and name. Without the salt, deleted with the account, the name is secret."""
 
     __tablename__ = "people"
 

@@ -96,7 +96,7 @@ def volunteer_routes(host: ProjectHost, rate: Rate, joining: Rate) -> APIRouter:
 
 
 def reading_routes(project: Project) -> APIRouter:
-    """What anybody may read. The page, llms.txt and the API share one state for a while."""
+    """The routes that need no token. The page, llms.txt and the API share one state for a while."""
     routes, cached = APIRouter(), ThrottledCache[ProjectState]()
 
     def state_now() -> ProjectState:

@@ -48,7 +48,7 @@ def http_address(url: str) -> SplitResult | None:
 
 
 def is_private(url: str) -> bool:
-    """Whether nobody between client and host reads or changes what is sent: https, or http to this machine."""
+    """Whether what is sent is safe from readers between client and host: https, or http to this machine."""
     parts = http_address(url)
     return parts is not None and (parts.scheme == "https" or _is_loopback(parts))
 

@@ -90,7 +90,7 @@ class Notes:
         return [idea for idea in self.queue if idea.suits(role, config, history)]
 
     def settle(self, idea: QueuedIdea | None, follows: Sequence[str], dropped: Sequence[str] = ()) -> None:
-        """After a turn: remove the ideas that it followed or dropped, whoever had them; move the turn's own, if it was
+        """After a turn: remove the ideas that it followed or dropped, of any role; move the turn's own, if it was
         not among them, to the end, a few times."""
         self._done.update(follows, dropped)
         self.queue = deque(other for other in self.queue if other.label not in self._done)

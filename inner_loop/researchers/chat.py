@@ -211,7 +211,7 @@ class ChatResearcher(WaveResearcher):
 
     def _end_turn(self, bench: Bench, beside: Sequence[Proposal]) -> ChatTurn | None:
         """The turn in hand once its calls have ended, with its edit on the head's source. If the edit does not apply
-        there, the model is told why, and what the source is now. None without a turn."""
+        there, the model reads why, and what the source is now. None without a turn."""
         while self._calling:
             turn, future = self._calling
             while not wait([future], CHECK_SECONDS).done:

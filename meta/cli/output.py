@@ -113,7 +113,7 @@ class Output:
         self.console.print(thing, markup=False, highlight=False)
 
     def json_only(self, item: Row) -> None:
-        """What a script is told and a person has read in remarks."""
+        """What a script reads and a person has read in remarks."""
         if self.mode == "json":
             self.json(item)
 

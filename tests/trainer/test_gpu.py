@@ -221,7 +221,7 @@ def test_unknown_limit_of_memory_stops_before_the_training(driver: Driver, tmp_p
     driver(loads=["[N/A], 80"])
     with trainer_of(task) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1))
-    assert outcome.status == "fault" and "does not tell the memory" in outcome.reason
+    assert outcome.status == "fault" and "does not report the memory" in outcome.reason
 
 
 def test_crash_pays_what_it_held_and_the_hard_line_is_the_clocks(driver: Driver, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class CommandAttempt(Attempt):
         everything is compiled. If that fails, each experiment compiles its own. Train the untouched files, too, if it
         is not known how many rows this split has.
 
-        EnvironmentProblem if the task limits a memory that this GPU's driver does not tell."""
+        EnvironmentProblem if the task limits a memory that this GPU's driver does not report."""
         require_sandbox(self.sandboxed)
         if not self.constant:
             empty = Job(["true"], limits=Limits(10.0, 60.0))
@@ -108,7 +108,7 @@ class CommandAttempt(Attempt):
         gpu = self.conditions.charge.gpu
         limited = any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values())
         if gpu and limited and load(gpu).memory_mb is None:
-            why = f"the driver does not tell the memory of GPU {gpu.index}, which a constraint of the task limits"
+            why = f"the driver does not report the memory of GPU {gpu.index}, which a constraint of the task limits"
             raise EnvironmentProblem(why, hint="remove the constraint, or set hard = false")
         baseline = replace(spec, source=self.task.baseline())
         if self.compiled:

@@ -87,7 +87,7 @@ def score_keys(noise: str | None) -> dict[str, Any]:
 
 
 def takes_split(source: OwnRepository, commands: str) -> bool:
-    """Whether the command is told which rows to use, as `trainer.task.Task.takes_split` has it for a task."""
+    """Whether the command gets which rows to use, as `trainer.task.Task.takes_split` has it for a task."""
     return "{split}" in commands or any("METALOOP_SPLIT" in source.text(name) for name in source.files)
 
 

@@ -1,8 +1,8 @@
 """The files that experiments see: copies in memory, made once by the template.
 
-Files of a disk tell a later experiment which of their pages and names an earlier one asked for. Copies in memory have
+Files of a disk show a later experiment which of their pages and names an earlier one asked for. Copies in memory have
 all pages at all times, and the kernel remembers no names that they lack. Libraries that the template has mapped need no
-path; all their pages are mapped from its start on, so that none tells whether it was used.
+path; all their pages are mapped from its start on, so that none shows whether it was used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process tree of a job: what it uses, what it writes, the limits that end it, and its end.
 
 A thread reads each pipe, one looks at the limits every 50 ms (`ProcessTree.watch`), and the calling thread attends to
-the job. Both may kill it. In a sandbox its first process is the init of a process namespace, and whoever kills that
+the job. Both may kill it. In a sandbox its first process is the init of a process namespace, whose end
 kills all; a cgroup counts and limits there, too, where there is one. Without a sandbox it is a process group, and
 nothing is used that only Linux has.
 """

@@ -10,7 +10,7 @@ architecture (int 0x80 and x32 on x86_64) kill the process. There are three filt
   `sysinfo`. One that runs later must not read what an earlier one left in the page cache: `getrusage` counts the pages
   that came from the disk, and RWF_NOWAIT reads those alone that did not have to.
 - `tree`: for an agent, a command or a data.py, whose processes need most calls, a list of what is refused: what leads
-  out of its namespaces, and most of what tells it of others that use the same files.
+  out of its namespaces, and most of what shows it others that use the same files.
 - `wall`: for the template and its monitors, which mount and fork: what a candidate that escaped its filter would use.
 """
 

@@ -153,7 +153,7 @@ class LeadersRace:
         return {arm_id: requested[number] for arm_id, number in self.numbers.items() if number in requested}
 
     def standings(self) -> ConfirmingRuns:
-        """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
+        """The runs so far, those that there will be if no look of the race ends it for an entry, and how the
         race stands."""
         self.entries = entries_of(self.contest, self.numbers.values())  # an account may have been removed
         gone, gains = left_out(self.contest, self.entries), gains_of(self.match.on, self.entries)
