@@ -4,8 +4,8 @@ python -m bench.league [WORD …]      no key, no training; without a word: prog
 
 programs             the eight programs of examples/league, from bench/results/league
 nights               two nights with a model in both loops: a child against its parent
-sentences STUDY … [FILE.svg] [FILE.tsv]    the table of `metaloop ablate PROGRAM -m …` over several studies together,
-                     as on two tasks, its picture, and its figures for `metaloop program lint`
+sentences STUDY … [FILE.svg]    the table of `metaloop ablate PROGRAM -m …` over several studies together, as on two
+                     tasks, and its picture
 against NIGHT … vs PLAIN …    main of nights against the final script of the plain loop, with the same model
 
 A turn scores log(1 + gain / SD between seeds). The one test of the programs compares the spread of their means with all
@@ -253,25 +253,15 @@ def effects_of(runs: Sequence[AblationRun]) -> list[Sentence]:
     return sorted(out, key=lambda sentence: -sentence.effect)
 
 
-def sentences(studies: Sequence[str], files: Sequence[Path] = ()) -> None:
-    """Print the effect of each sentence over the turns of several studies; ``files``: a picture, a table, of them."""
+def sentences(studies: Sequence[str], picture: Path | None = None) -> None:
+    """Print the effect of each sentence over the turns of several studies; draw them, too."""
     runs = turns_of(studies)
     effects = effects_of(runs)
     figure("turns, sentences", f"{len(runs)}, {len(effects)}")
     for sentence in effects:
         figure(f"  {sentence.text}", sentence.line + ("" if sentence.is_followed else "; not shown to be followed"))
-    for file in files:
-        text = forest(effects, len(runs)) if file.suffix == ".svg" else table_of_sentences(effects, len(runs))
-        file.write_text(text, encoding="utf-8")
-
-
-def table_of_sentences(effects: Sequence[Sentence], turns: int) -> str:
-    """The figures as `programs.measured` reads them."""
-    lines = ["text\teffect\tlow\thigh\tp_holm\tis_followed\tturns"]
-    for each in effects:
-        figures = "\t".join(f"{value:.3f}" for value in (each.effect, each.low, each.high, each.p))
-        lines.append(f"{each.text}\t{figures}\t{str(each.is_followed).lower()}\t{turns}")
-    return "\n".join(lines) + "\n"
+    if picture is not None:
+        picture.write_text(forest(effects, len(runs)), encoding="utf-8")
 
 
 def forest(effects: Sequence[Sentence], turns: int) -> str:
@@ -339,8 +329,8 @@ def main(words: Sequence[str]) -> None:
     elif word == "nights" and not more:
         nights()
     elif word == "sentences" and more:
-        files = [Path(name) for name in more if name.endswith((".svg", ".tsv"))]
-        sentences([name for name in more if Path(name) not in files], files)
+        pictures = [Path(name) for name in more if name.endswith(".svg")]
+        sentences([name for name in more if not name.endswith(".svg")], *pictures[:1])
     elif word == "against" and "vs" in more[1:-1]:
         against(more)
     else:
