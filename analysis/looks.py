@@ -86,7 +86,7 @@ def _by_rows(known: Looks, store: RowStore, task: Task, streams: Streams, pairs:
         if decision is not None and decision.decision == "keep":
             kept, main = kept + gain.value, new
     first = pairs[0][0].experiments
-    untouched = values(next(one for one in first.values() if not one.number))
+    untouched = values(next(record for record in first.values() if not record.number))
     if not gains or untouched is None:
         return known
     luck = luck_test(gains, untouched, kept, LUCK_SEED, KEPT)

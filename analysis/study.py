@@ -56,9 +56,9 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     ``views`` may omit computed views that are not needed (`credit` takes a second on large studies).
     Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
-    made = _tables(ledger_folder(path))
-    _compute(made.con, views, "", made)
-    return made.con
+    tables = _tables(ledger_folder(path))
+    _compute(tables.con, views, "", tables)
+    return tables.con
 
 
 def read_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.DuckDBPyConnection:
@@ -67,9 +67,9 @@ def read_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     Its tables must not be changed; temporary ones can be added. A cursor of it has no computed views.
     """
     ledger = ledger_folder(path)
-    made = _kept(ledger.resolve(), states(segments(ledger)))
-    con = made.con.cursor()
-    _compute(con, views, "TEMP", made)
+    copy = _kept(ledger.resolve(), states(segments(ledger)))
+    con = copy.con.cursor()
+    _compute(con, views, "TEMP", copy)
     return con
 
 

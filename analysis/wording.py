@@ -31,7 +31,7 @@ def interval_decimals(low: float | None, high: float | None, digits: int | None 
         return decimals(None) if digits is None else digits
     digits = decimals((high - low) / 4) if digits is None else digits
     nearest = max(low, -high)  # not above 0 where the interval includes 0
-    more = (each for each in range(digits, 7) if nearest <= 0 or round(nearest, each) != 0)
+    more = (number for number in range(digits, 7) if nearest <= 0 or round(nearest, number) != 0)
     return next(more, digits)
 
 

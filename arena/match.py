@@ -43,13 +43,13 @@ def play_on_tasks(
     The racer sees one score for each arm, which ``combine`` makes of those on all tasks under the names of the first
     match's arms. The runs that it requests are made on every task.
     """
-    for each in matches:
-        announce(each.on, each.match, progress)
-    while requested := racer.next_round(combine([scores(each) for each in matches])):
+    for match in matches:
+        announce(match.on, match.match, progress)
+    while requested := racer.next_round(combine([scores(match) for match in matches])):
         play_round(matches, executor, requested, progress)
-    for each in matches:
-        end(each.on, each.match, progress)
-    return [scores(each) for each in matches]
+    for match in matches:
+        end(match.on, match.match, progress)
+    return [scores(match) for match in matches]
 
 
 def play_round(
@@ -67,24 +67,24 @@ def play_round(
     first = [arm.arm_id for arm in matches[0].match.arms]
     jobs = {
         job.run_id: (job, number)
-        for number, each in enumerate(matches)
-        for job in jobs_of_round(each, first, requested)
-        if not settled(each.on, job)
+        for number, match_ in enumerate(matches)
+        for job in jobs_of_round(match_, first, requested)
+        if not settled(match_.on, job)
     }
-    for each in matches:
-        on, match = each.on, each.match
-        splits = splits_of_runs(on, match, max(requested.values()))
-        measure_baseline(on, executor, match.stream, match.match_id, splits)
+    for match_ in matches:
+        task_study, match = match_.on, match_.match
+        splits = splits_of_runs(task_study, match, max(requested.values()))
+        measure_baseline(task_study, executor, match.stream, match.match_id, splits)
     problem: ErrorRecord | None = None
     for result in executor.run([job for job, _ in jobs.values()]):
         job, number = jobs[result.job_id]
-        each = matches[number]
-        arm = next(arm for arm in each.match.arms if arm.arm_id == job.arm_id)
-        settle(each.on, job, arm, result)
-        progress(run_ended(each.on, job, result))
+        match_ = matches[number]
+        arm = next(arm for arm in match_.match.arms if arm.arm_id == job.arm_id)
+        settle(match_.on, job, arm, result)
+        progress(run_ended(match_.on, job, result))
         if result.problem and problem is None:
             problem = result.problem
-            request_stop(each.on.study.folder)
+            request_stop(match_.on.study.folder)
     if problem:
         raise rebuild(problem)
     if not all(settled(matches[number].on, job) for job, number in jobs.values()):

@@ -58,10 +58,10 @@ def train(
     lacking = {job.job_id: key for key, job in wanted.items() if key not in known}
     for result in executor.run([wanted[key] for key in lacking.values()]):
         (measured,) = result.measurements
-        made = event(lacking[result.job_id], measured)
-        run_id = made.run_id if isinstance(made, ReplayEvent) else None
-        record_findings(on, measured, run_id=run_id, source_id=made.source_id, stream=made.stream)
-        on.record(made)
+        events = event(lacking[result.job_id], measured)
+        run_id = events.run_id if isinstance(events, ReplayEvent) else None
+        record_findings(on, measured, run_id=run_id, source_id=events.source_id, stream=events.stream)
+        on.record(events)
     if any(key not in known for key in wanted):
         raise drained(on.study)
     return [known[key] for key in wanted]
@@ -262,18 +262,18 @@ def gain_estimate(
     gains = [gain_over_baseline(on, baseline_metric(state, task.name, stream, e.split), e) for e in trained]
     untouched = untouched_metrics(state, task.name, stream, {e.split for e in trained})
     metrics = [e.metric for e in trained if e.status == "ok" and e.metric is not None]
-    found = gain_over_seeds(gains, untouched, task.data_noise)
+    gain = gain_over_seeds(gains, untouched, task.data_noise)
     if task.data_noise == VALUES:
         store = RowStore(on.folder)
         old = [store.get(row.rows) for row in state.baselines_of(task.name, stream) if row.rows]
         new = [store.get(row.rows) if row.status == "ok" and row.rows else None for row in trained]
-        found = over_rows(task, on.streams, stream, found, old, new)
+        gain = over_rows(task, on.streams, stream, gain, old, new)
     elif task.counted_rows:
         on.study.follow()  # what workers have recorded
         looks = sum(run.measured for run in state.runs.values())
-        found = over_a_share(task, found, [*untouched, *metrics], looks)
+        gain = over_a_share(task, gain, [*untouched, *metrics], looks)
     start, end = (statistics.fmean(values) if values else None for values in (untouched, metrics))
-    return replace(found, start=start, end=end)
+    return replace(gain, start=start, end=end)
 
 
 def over_rows(
@@ -297,10 +297,10 @@ def over_rows(
     shown = scored_rows(task, streams, stream, len(middle))
     mean = np.mean([middle if values is None else values for values in new], axis=0)
     rows = gain_over_rows(task.sign * (middle - mean)[shown])
-    found = replace(seeds, value=rows.value, held_rows=held or None)
+    estimate = replace(seeds, value=rows.value, held_rows=held or None)
     if rows.se is None:
-        return found.without_interval
-    return with_rows(found, rows.se**2, rows.df)
+        return estimate.without_interval
+    return with_rows(estimate, rows.se**2, rows.df)
 
 
 def over_a_share(task: Task, seeds: GainEstimate, metrics: Sequence[float], looks: int) -> GainEstimate:

@@ -40,9 +40,9 @@ def play_entries(
     with at_work(study, progress) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        for on in tasks_of(study):
-            match = match_on(on, entries)
-            play(on, executor, match, racer(study, match, runs, batch, rule), progress)
+        for task_study in tasks_of(study):
+            match = match_on(task_study, entries)
+            play(task_study, executor, match, racer(study, match, runs, batch, rule), progress)
             matches.append(match)
     return matches
 
@@ -58,11 +58,11 @@ def play_in_turns(
     with at_work(study, progress) as executor:
         for program in programs:
             study.admit(program, generation=0, operator="entry")
-        for on in tasks_of(study):
+        for task_study in tasks_of(study):
             entries = [Entry(first, "night", tuple(beside), order)]
-            name = f"{label}-{on.task.name}" if on.task_id else label
-            match = enter(on, name, entries, purpose="night", stream="selection", generation=0)
-            play(on, executor, match, Allocation({match.arms[0].arm_id: lineages}), progress)
+            name = f"{label}-{task_study.task.name}" if task_study.task_id else label
+            match = enter(task_study, name, entries, purpose="night", stream="selection", generation=0)
+            play(task_study, executor, match, Allocation({match.arms[0].arm_id: lineages}), progress)
             matches.append(match)
     return matches
 
@@ -82,12 +82,12 @@ def alike(entries: Sequence[Entry], task: Task, researcher: str) -> list[Entry]:
     for entry in entries:
         own = behaviour_id(entry.program, task, researcher) + ("a/a" if entry.role == "a/a" else "")
         groups.setdefault(own, []).append(entry)
-    made = []
+    entries_ = []
     for group in groups.values():
-        first = next((one for one in group if one.program.name == "stock"), group[0])
-        also = [one.program.name for one in group if one is not first and one.role == "program"]
-        made.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
-    return made
+        first = next((member for member in group if member.program.name == "stock"), group[0])
+        also = [member.program.name for member in group if member is not first and member.role == "program"]
+        entries_.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
+    return entries_
 
 
 def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = RACE_RULE) -> Racer:

@@ -36,8 +36,8 @@ def failure_of(error: Exception, programs: Sequence[Program]) -> str:
     if all(program.program_id == stock for program in programs):
         raise error
     names = ", ".join(one_line(program.name, 60) for program in programs)
-    (place,) = traceback.extract_tb(error.__traceback__)[-1:]
-    return f"program: {names}: {fault_of(error)} ({Path(place.filename).name}:{place.lineno})"
+    (frame,) = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"program: {names}: {fault_of(error)} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def with_patches(task: Task, program: Program) -> Task:

@@ -63,10 +63,10 @@ def judge(
         return "replicate", f"experiment {record.parent_number} again, with seed {record.replicate}", None
     if repeat and not repeat.ok:
         return "discard", f"{repeat.status} with {second_training(bench.task)}", None
-    failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
-    found = None if failed else difference(bench, record, other)
-    decision = decide_by(bench, found)
-    return decision, f"{WORDS[decision]}: {gain_over_source(bench, found, other, 2 if repeat else 1)}", found
+    failed = any(record_.source == record.source and record_.full and not record_.ok for record_ in bench.history)
+    compared = None if failed else difference(bench, record, other)
+    decision = decide_by(bench, compared)
+    return decision, f"{WORDS[decision]}: {gain_over_source(bench, compared, other, 2 if repeat else 1)}", compared
 
 
 def second_training(task: Task) -> str:
@@ -96,14 +96,14 @@ def gain_over(bench: Bench, candidate: Experiment, other: Experiment) -> float |
 
 def same_seed_pairs(bench: Bench, candidate: Experiment, other: Experiment) -> list[tuple[Experiment, Experiment]]:
     """(of the other source, of the candidate) for each training seed with which both were measured in full."""
-    mine = measured(bench.history, candidate.source_id)
+    metrics = measured(bench.history, candidate.source_id)
     theirs = measured(bench.history, other.source_id)
-    return [(theirs[seed], mine[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+    return [(theirs[seed], metrics[seed]) for seed in sorted(metrics.keys() & theirs.keys())]
 
 
 def measured(history: Sequence[Experiment], source_id: str) -> dict[int, Experiment]:
     """A source's full experiments that did not fail: replicate number → experiment."""
-    full = (one for one in history if one.source_id == source_id and one.full and one.ok)
+    full = (record_ for record_ in history if record_.source_id == source_id and record_.full and record_.ok)
     return {experiment.replicate: experiment for experiment in full}
 
 
@@ -144,7 +144,7 @@ def _seed_variance(bench: Bench) -> float | None:
         alike.setdefault(tuple(sorted(by_seed)), []).append(by_seed)
     squares, freedom = 0.0, 0
     for seeds, sources in alike.items():
-        centred = [[one[seed] - sum(one.values()) / len(seeds) for seed in seeds] for one in sources]
+        centred = [[metrics[seed] - sum(metrics.values()) / len(seeds) for seed in seeds] for metrics in sources]
         shared = [sum(column) / len(sources) for column in zip(*centred, strict=True)]  # what all have of a seed
         squares += sum((x - mean) ** 2 for row in centred for x, mean in zip(row, shared, strict=True))
         freedom += (len(sources) - 1) * (len(seeds) - 1)

@@ -91,13 +91,13 @@ class Night:
         is_long = bench.budget_seconds / bench.cost() >= LEAST_REPEATED
         bench.repeats_wins = is_long or self._order.blocks > 0
         try:
-            for seat in self._seats:
-                seat.researcher.open(bench)
+            for member in self._seats:
+                member.researcher.open(bench)
             self._begin(bench)
             self._play(bench, self._turns() if self._seats[0].researcher.is_replayed else self._turns_after(bench))
         finally:
-            for seat in self._seats:
-                seat.researcher.close()
+            for member in self._seats:
+                member.researcher.close()
 
     def _turns(self) -> Iterator[NightTurn]:
         """Random blocks: the planned ones, else for ever."""
@@ -120,8 +120,8 @@ class Night:
         cut = next(turns, None)
         if cut is None:
             return
-        cut.trained = [one for one in bench.history[after:] if one.program_id]
-        cut.kept = [one for one in cut.trained if one.decision == "keep"]
+        cut.trained = [record for record in bench.history[after:] if record.program_id]
+        cut.kept = [record for record in cut.trained if record.decision == "keep"]
         yield cut
         yield from turns
 
@@ -130,7 +130,7 @@ class Night:
         self._again(bench, [bench.baseline])
         if self._start is None or self._start == bench.baseline.source:
             return
-        known = (one for one in bench.history if one.source == self._start)  # an agent's night that is resumed
+        known = (record for record in bench.history if record.source == self._start)  # an agent's night that is resumed
         description = DRAWN if self._order.blocks else BEGUN
         first = Proposal(proposer=BY, description=description, source=self._start)
         begun = next(known, None) or bench.experiment(first)
@@ -155,7 +155,9 @@ class Night:
                 drawn: list[Proposed] = []
                 while coming and len(drawn) < width and is_playable(coming):
                     turn, coming = coming, next(turns, None)
-                    turn.steps = stack.enter_context(closing(self._steps(bench, turn, [one for _, one in drawn])))
+                    turn.steps = stack.enter_context(
+                        closing(self._steps(bench, turn, [asked_proposal for _, asked_proposal in drawn]))
+                    )
                     proposal = self._first_of(bench, turn)
                     empty = 0 if proposal or turn.trained else empty + 1
                     if proposal:
@@ -163,7 +165,7 @@ class Night:
                     else:
                         self._record(bench, turn)
                 if coming:
-                    coming.seat.researcher.ahead(bench, [one for _, one in drawn])
+                    coming.seat.researcher.ahead(bench, [asked_proposal for _, asked_proposal in drawn])
                 empty = 0 if drawn else empty
                 while drawn:
                     drawn = self._train(bench, drawn)
@@ -184,15 +186,15 @@ class Night:
 
     def _steps(self, bench: Bench, turn: NightTurn, beside: Sequence[Proposal]) -> Turn:
         """What a program proposes on `main`, of other sources than those that will be trained ``beside`` it."""
-        seat, taken = turn.seat, {bench.proposed_source(one) for one in beside}
-        for waiting in (seat.waiting.pop(0) for _ in range(len(seat.waiting))):
-            again = seat.researcher.refit(bench, waiting)
-            if again is not None and bench.proposed_source(again) not in taken:
-                yield again
+        member, taken = turn.seat, {bench.proposed_source(record) for record in beside}
+        for waiting in (member.waiting.pop(0) for _ in range(len(member.waiting))):
+            refitted = member.researcher.refit(bench, waiting)
+            if refitted is not None and bench.proposed_source(refitted) not in taken:
+                yield refitted
                 return
-            seat.waiting += [waiting] if again else []
-        left = seat.researcher.turn_size - sum(one.proposer != BY for one in turn.trained)
-        yield from seat.researcher.turn(bench, left, taken)
+            member.waiting += [waiting] if refitted else []
+        left = member.researcher.turn_size - sum(record.proposer != BY for record in turn.trained)
+        yield from member.researcher.turn(bench, left, taken)
 
     def _train(self, bench: Bench, drawn: Sequence[Proposed]) -> list[Proposed]:
         """Train a round on `main`, and decide. The best win becomes `main`; the others wait for the next turn of their
@@ -206,22 +208,22 @@ class Night:
         )
         judged = {record.number: judge(bench, record, main) for record in records}
         wins = [record for record in records if judged[record.number][0] == "keep"]
-        again = self._again(bench, wins)
-        judged |= {number: judge(bench, bench.history[number], main, repeat) for number, repeat in again.items()}
-        sure = [one for one in wins if judged[one.number][0] == "keep"]
-        sure = [one for one in sure if one.number in again or not bench.repeats_wins]
-        gains = {number: found.value for number, (_, _, found) in judged.items() if found}
+        repeated = self._again(bench, wins)
+        judged |= {number: judge(bench, bench.history[number], main, repeat) for number, repeat in repeated.items()}
+        sure = [win for win in wins if judged[win.number][0] == "keep"]
+        sure = [win for win in sure if win.number in repeated or not bench.repeats_wins]
+        gains = {number: difference_.value for number, (_, _, difference_) in judged.items() if difference_}
         best = max(sure, key=lambda one: gains[one.number], default=None)
         for (turn, proposal), record in zip(drawn, records, strict=False):
-            (decision, why, found), repeat = judged[record.number], again.get(record.number)
+            (decision, why, difference_), repeat = judged[record.number], repeated.get(record.number)
             if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
                 decision = "discard"
                 why = f"experiment {best.number} of the same round was kept; tried again on top of it"
             elif record in wins and bench.repeats_wins and not repeat:
                 decision = "undecided"
-                why = f"no time for {second_training(bench.task)}: {gain_over_source(bench, found, main)}"
-            bench.decide(record, decision, why, found)
+                why = f"no time for {second_training(bench.task)}: {gain_over_source(bench, difference_, main)}"
+            bench.decide(record, decision, why, difference_)
             turn.trained += [record, *filter(None, [repeat])]
             turn.kept += [record] if record is best else []
             if proposed := next_proposal(turn.steps, record):
@@ -238,20 +240,20 @@ class Night:
         night."""
         if not bench.repeats_wins:
             return {}
-        known = {one.source: one for one in bench.history if one.replicate == SECOND and one.full}
-        new = [one for one in wins if one.source not in known]
+        known = {record.source: record for record in bench.history if record.replicate == SECOND and record.full}
+        new = [record for record in wins if record.source not in known]
         proposals = [
             Proposal(
-                proposer=BY, directive_ids=one.directive_ids, description=f"{one.description}, again",
-                source=one.source, parent=one, replicate=SECOND, program_id=one.program_id,
+                proposer=BY, directive_ids=record.directive_ids, description=f"{record.description}, again",
+                source=record.source, parent=record, replicate=SECOND, program_id=record.program_id,
             )
-            for one in new
+            for record in new
         ]  # fmt: skip
-        for one, repeat in zip(new, bench.experiments(proposals), strict=False):
-            reason = f"experiment {one.number} with {second_training(bench.task)}"
+        for record, repeat in zip(new, bench.experiments(proposals), strict=False):
+            reason = f"experiment {record.number} with {second_training(bench.task)}"
             bench.decide(repeat, "replicate", reason)
-            known[one.source] = repeat
-        return {one.number: known[one.source] for one in wins if one.source in known}
+            known[record.source] = repeat
+        return {record.number: known[record.source] for record in wins if record.source in known}
 
     def _record(self, bench: Bench, turn: NightTurn) -> None:
         """Write a turn down, once."""
@@ -265,8 +267,8 @@ class Night:
             count=len(trained),
             main=bench.head.number,
             kept=kept[-1].number if kept else None,
-            gain=sum((one.gain or 0.0 for one in kept), 0.0),
-            device_seconds_charged=sum(one.device_seconds_charged for one in trained),
+            gain=sum((record.gain or 0.0 for record in kept), 0.0),
+            device_seconds_charged=sum(record.device_seconds_charged for record in trained),
         )
         if turn.number not in self._recorded:
             self._context.emit(event)

@@ -35,8 +35,17 @@ class Archive:
     ) -> None:
         self.programs = programs
         self.twins = dict(twins or {})
-        new = {own: twin for own, twin in self.twins.items() if all(s.program_id != own for s in scores)}
-        alike = [replace(s, program_id=own) for own, twin in new.items() for s in scores if s.program_id == twin]
+        new = {
+            program_id: twin
+            for program_id, twin in self.twins.items()
+            if all(s.program_id != program_id for s in scores)
+        }
+        alike = [
+            replace(s, program_id=program_id)
+            for program_id, twin in new.items()
+            for s in scores
+            if s.program_id == twin
+        ]
         self.scores = sorted(
             (s for s in [*scores, *alike] if s.program_id in programs), key=lambda s: (-s.shrunk.or_zero, s.program_id)
         )
@@ -54,8 +63,8 @@ class Archive:
         The incumbent is the best of ``first_among`` where these are given. Where enough programs have ``more_than``
         runs, so that what promoted them has been measured again, only these are drawn.
         """
-        again = [s.program_id for s in self.scores if s.gain.n > more_than]
-        pool = again if len(again) >= n else [s.program_id for s in self.scores]
+        more_runs = [s.program_id for s in self.scores if s.gain.n > more_than]
+        pool = more_runs if len(more_runs) >= n else [s.program_id for s in self.scores]
         incumbent = (self.best(first_among) or self.best())[0].program_id
         chosen = self.only({incumbent, *pool}).parents(rng, n, [incumbent])
         return self.only({parent.program.program_id for parent in chosen})
@@ -63,7 +72,7 @@ class Archive:
     def only(self, chosen: Collection[str]) -> Archive:
         """The archive of these programs alone; children are counted in common."""
         programs = {p: program for p, program in self.programs.items() if p in chosen}
-        twins = {own: twin for own, twin in self.twins.items() if own in chosen}
+        twins = {program_id: twin for program_id, twin in self.twins.items() if program_id in chosen}
         return Archive(programs, self.scores, self.children, twins)
 
     def runners(self) -> list[str]:
@@ -93,7 +102,8 @@ class Archive:
         """A draw of its gain on each task."""
         bred = 0.5 * self.children[score.program_id]
         return [
-            on.shrunk.or_zero + (on.shrunk.se or 0.0) * (rng.standard_normal() - bred) for on in score.tasks or (score,)
+            gain.shrunk.or_zero + (gain.shrunk.se or 0.0) * (rng.standard_normal() - bred)
+            for gain in score.tasks or (score,)
         ]
 
 

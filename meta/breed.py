@@ -118,8 +118,8 @@ def _for_its_study(proposal: ChildProposal, study: Study, tasks: Sequence[Task])
         return idea.directive_id not in vetoes and (not has_edits or any(has_edit(idea, task) for task in tasks))
 
     ideas = Program.parse(proposal.text).ideas
-    own = [idea.text for idea in ideas if holds(idea)]
-    return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
+    fitting = [idea.text for idea in ideas if holds(idea)]
+    return replace(proposal, text=replace_ideas(proposal.text, fitting)) if 0 < len(fitting) < len(ideas) else proposal
 
 
 def has_edit(idea: ProgramIdea, task: Task) -> bool:
@@ -167,7 +167,7 @@ def judge(
 
 def lint_error(program: Program) -> str:
     """The first error that lint finds, with its line; empty if there is none."""
-    errors = (f"lint: line {one.line}: {one.message}" for one in lint(program) if one.level == "error")
+    errors = (f"lint: line {message.line}: {message.message}" for message in lint(program) if message.level == "error")
     return next(errors, "")
 
 

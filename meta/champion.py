@@ -80,14 +80,14 @@ def decide_evolution(
     study: Study, champion: Program, claim: Claim, origin: str | None, held_out: Sequence[HeldOut]
 ) -> Decision:
     """The decision about a champion. ``origin``: id of the user's program."""
-    own = study.program(origin) if origin else None
+    start = study.program(origin) if origin else None
     with read_study(study.folder, views=()) as con:
         begun = origin_of(con, champion.program_id)
     decision = replace(
-        decide(study, champion, claim, own),
+        decide(study, champion, claim, start),
         origin=begun,
         start=replace(claim.start, name=begun.start) if claim.start and begun else None,
-        same_as=same_as(TaskSet.of(study), own, champion) if own else "",
+        same_as=same_as(TaskSet.of(study), start, champion) if start else "",
         held_out=tuple(held_out),
     )
     return with_caveats(study, decision)

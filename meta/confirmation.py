@@ -77,9 +77,9 @@ def arms(tasks: TaskSet, champion: Program, plan: EvolvePlan) -> Iterator[Entry]
     yield Entry(champion, "champion")
     yield Entry(starter("stock"), "control")
     if "own" in plan.final and plan.origin:
-        own = tasks.study.program(plan.origin)
-        if not same_as(tasks, own, champion):
-            yield Entry(own, "own")
+        own_program = tasks.study.program(plan.origin)
+        if not same_as(tasks, own_program, champion):
+            yield Entry(own_program, "own")
     bare = without_ideas(champion)
     has_ideas = any(resolved_ideas(champion, task) for task in tasks.tasks)
     if "without-ideas" in plan.final and has_ideas and differ(tasks, bare, champion):

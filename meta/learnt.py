@@ -120,8 +120,13 @@ def sentence(idea: LearntIdea) -> str:
         return f"All at once, as far as the script has them, what helped most: {terms} ({where})."
     if not chosen.conditions:
         return f"{_said(chosen.edit)}: {terms} ({where})."
-    conditions = " ".join(f"`{ROLE}{one.role}{one.sign}{value_text(one.value)}`" for one in chosen.conditions)
-    cases = (f"the {_words(one.role)} is {_SIGNS[one.sign]}{value_text(one.value)}" for one in chosen.conditions)
+    conditions = " ".join(
+        f"`{ROLE}{condition.role}{condition.sign}{value_text(condition.value)}`" for condition in chosen.conditions
+    )
+    cases = (
+        f"the {_words(condition.role)} is {_SIGNS[condition.sign]}{value_text(condition.value)}"
+        for condition in chosen.conditions
+    )
     return f"When {' and '.join(cases)}: {conditions} {ARROW} {terms} ({where})."
 
 

@@ -38,15 +38,15 @@ def starters(
     control comes last, beyond ``count``: if it behaves like stock it costs nothing.
     """
     stock, one_line = starter("stock"), starter("one-line")
-    mine = [program for program in own if program.program_id != stock.program_id]
-    if len(mine) > 1:
-        return [stock, *mine, one_line]
+    own_programs = [program for program in own if program.program_id != stock.program_id]
+    if len(own_programs) > 1:
+        return [stock, *own_programs, one_line]
     library = [starter(name) for name in DIVERSE[1:]]
-    given = [stock, *mine, *filter(None, (past, learnt))]
+    first_programs = [stock, *own_programs, *filter(None, (past, learnt))]
     racing: dict[str, Program] = {}
-    for program in (*given, *library):
+    for program in (*first_programs, *library):
         racing.setdefault(program.program_id, program)
-    least = len({program.program_id for program in given})
+    least = len({program.program_id for program in first_programs})
     return [*list(racing.values())[: max(2, least, count)], one_line]
 
 

@@ -50,9 +50,11 @@ def _only(program: Program, other: Program) -> list[Directive]:
 def moved(old: Program, new: Program) -> list[tuple[Directive, int, int]]:
     """The ideas whose moves turn the old order into the new one, with their old and new place in the whole lists, from
     1; as many as possible stay."""
-    before = {d.directive_id: place for place, d in enumerate(_ideas(old), 1)}
-    both = [(d, before[d.directive_id], place) for place, d in enumerate(_ideas(new), 1) if d.directive_id in before]
-    stay = _longest_rising([place for _, place, _ in both])
+    before = {d.directive_id: position for position, d in enumerate(_ideas(old), 1)}
+    both = [
+        (d, before[d.directive_id], position) for position, d in enumerate(_ideas(new), 1) if d.directive_id in before
+    ]
+    stay = _longest_rising([position for _, position, _ in both])
     return [moved for moved in both if moved[1] not in stay]
 
 
@@ -64,10 +66,10 @@ def _longest_rising(places: Sequence[int]) -> set[int]:
     """The places of a longest part of the list, gaps allowed, that rises."""
     ends: list[int] = []  # of a rising part of each length, the smallest last place
     before: dict[int, int | None] = {}
-    for place in places:
-        length = bisect_left(ends, place)
-        before[place] = ends[length - 1] if length else None
-        ends[length : length + 1] = [place]
+    for position in places:
+        length = bisect_left(ends, position)
+        before[position] = ends[length - 1] if length else None
+        ends[length : length + 1] = [position]
     stay, last = set[int](), ends[-1] if ends else None
     while last is not None:
         stay.add(last)
@@ -80,7 +82,10 @@ def _candidates(
 ) -> Iterator[tuple[Rank, Directive, Directive]]:
     """Pairs that may be versions of each other, ranked by similarity, then distance, then order."""
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
-    characters = [sum(len(one.text) for one in directives if one.kind != ORDER) for directives in (removed, added)]
+    characters = [
+        sum(len(directive.text) for directive in directives if directive.kind != ORDER)
+        for directives in (removed, added)
+    ]
     is_compared = characters[0] * characters[1] <= MOST_PAIRED
     for after in added:
         matcher.set_seq2(after.text)  # difflib caches its analysis of the second sequence

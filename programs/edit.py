@@ -52,11 +52,11 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     parsed, wanted = outline(text), heading.casefold()
     start, end = parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
     if wanted:
-        found = [h for h in parsed.headings if h.name.casefold() == wanted]
-        found += [h for h in parsed.headings if h.title.casefold() == wanted]
-        if not found:
+        headings = [h for h in parsed.headings if h.name.casefold() == wanted]
+        headings += [h for h in parsed.headings if h.title.casefold() == wanted]
+        if not headings:
             raise NotFound(f"no section {heading} in this program")
-        start, end = found[0].start, found[0].end
+        start, end = headings[0].start, headings[0].end
     if text.count("\n") == text.count("\r\n"):
         new_text = new_text.replace("\r\n", "\n").replace("\n", newline_of(text))
     if new_text and end < len(parsed.lines):
@@ -89,17 +89,17 @@ def without(program: Program, directive_id: str) -> Program:
 
     Raises NotFound for an unknown id, ProgramError if nothing would be left or other statements would change.
     """
-    gone = next((d for d in program.directives if d.directive_id == directive_id), None)
-    if gone is None:
+    removed = next((d for d in program.directives if d.directive_id == directive_id), None)
+    if removed is None:
         raise NotFound(f"no directive {directive_id} in this program", ids=(directive_id,))
-    if gone.kind == CHARTER:
-        return program.with_text(unset_charter(program.text, gone.text.partition(":")[0]))
-    if gone.kind == ORDER:
-        raise ProgramError(f"program:{gone.line}: an order cannot be removed; remove or reorder the ideas instead")
-    path = gone.file or program.files[0][0]
+    if removed.kind == CHARTER:
+        return program.with_text(unset_charter(program.text, removed.text.partition(":")[0]))
+    if removed.kind == ORDER:
+        raise ProgramError(f"program:{removed.line}: an order cannot be removed; remove or reorder the ideas instead")
+    path = removed.file or program.files[0][0]
     parsed = outline(dict(program.files)[path].decode("utf-8"), path)
-    placed = [d for d in program.directives if d.file == gone.file and d.kind not in (CHARTER, ORDER)]
-    block = parsed.blocks[placed.index(gone)]
+    placed = [d for d in program.directives if d.file == removed.file and d.kind not in (CHARTER, ORDER)]
+    block = parsed.blocks[placed.index(removed)]
     kept = _statements(b for b in parsed.blocks if not block.start <= b.start < block.end)
     for text in _cut(parsed, block.start, block.end):
         if text.strip() and _statements(outline(text).blocks) == kept:
@@ -278,10 +278,10 @@ def _list(items: Sequence[str], marker: str, newline: str) -> str:
     """List items; the lines after the first of an item are indented."""
     out = ""
     for number, item in enumerate(items):
-        own = _marker(marker, number)
+        item_marker = _marker(marker, number)
         first, *more = (line.strip() for line in item.strip().split("\n"))
-        indent = " " * len(own.expandtabs(4))
-        out += newline.join([own + first, *(line and indent + line for line in more), ""])
+        indent = " " * len(item_marker.expandtabs(4))
+        out += newline.join([item_marker + first, *(line and indent + line for line in more), ""])
     return out
 
 

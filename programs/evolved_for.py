@@ -44,8 +44,8 @@ class EvolvedFor:
     def __str__(self) -> str:
         """For a sentence: ``chat with gpt-4o-mini``."""
         names = f" with {', '.join(self.models)}" if self.models else ""
-        named = self.researcher.partition(":")[2] or self.researcher
-        return {"scripted": "the scripted researcher", "agent": f"the agent {named}"}.get(self.kind, named) + names
+        agent = self.researcher.partition(":")[2] or self.researcher
+        return {"scripted": "the scripted researcher", "agent": f"the agent {agent}"}.get(self.kind, agent) + names
 
     def rewritten_for(self, kind: str) -> EvolvedFor:
         return replace(self, rewritten="" if kind == self.kind else kind)

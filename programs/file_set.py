@@ -46,8 +46,8 @@ def named_files(lines: Sequence[str], body: int, source: str) -> Iterator[tuple[
         elif not fence:
             for path in _NAMED.findall(line):
                 both = posixpath.normpath(posixpath.join(posixpath.dirname(source), path)), posixpath.normpath(path)
-                inside = (each for each in dict.fromkeys(both) if not each.startswith("../"))
-                yield number, path, [unicodedata.normalize("NFC", each) for each in inside]
+                inside = (path_ for path_ in dict.fromkeys(both) if not path_.startswith("../"))
+                yield number, path, [unicodedata.normalize("NFC", path_) for path_ in inside]
 
 
 def gathered(
@@ -69,10 +69,12 @@ def gathered(
             living[source] = others.pop(source)
             continue
         for _, _, candidates in named_files(lines, body, source):
-            path, found = next(((one, text) for one in candidates if (text := read(one)) is not None), (entry, b""))
+            path, entry_bytes = next(
+                ((candidate, text) for candidate in candidates if (text := read(candidate)) is not None), (entry, b"")
+            )
             if path not in (entry, *others, *living) and not is_about_repository(path):
-                others[path] = found
-                waiting.append((path, found))
+                others[path] = entry_bytes
+                waiting.append((path, entry_bytes))
                 require_size([(entry, raw), *others.items(), *living.items()], where)
     return others, living
 

@@ -35,7 +35,7 @@ def load(path: Path | str) -> Program:
 def entry_of(folder: Path) -> Path:
     """The entry file of a folder. Raises NotFound, EnvironmentProblem, Ambiguous, or ProgramError for a link out."""
     try:
-        pages = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
+        pages = [Path(item) for item in os.scandir(folder) if item.name.lower().endswith(".md") and item.is_file()]
         entry = entry_among({path.name: _start_of(path) for path in pages}, str(folder))
         _require_inside(folder, folder / entry)
         return folder / entry
@@ -67,11 +67,11 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
 
 def _named_among(among: Sequence[str], files: Mapping[str, bytes]) -> set[str]:
     """The files that another of these links to or names, as a CLAUDE.md does with ``@AGENTS.md``."""
-    named = set[str]()
+    names = set[str]()
     for source in among:
         lines = split_lines(files[source].decode("utf-8", "replace"))
-        named |= {path for _, _, paths in named_files(lines, 0, "") for path in paths if path != source}
-    return named
+        names |= {path for _, _, paths in named_files(lines, 0, "") for path in paths if path != source}
+    return names
 
 
 def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
@@ -152,7 +152,7 @@ def _read(root: Path, path: str) -> bytes | None:
     """A file below a folder, None if there is none. Raises ProgramError where it lies outside, EnvironmentProblem."""
     try:
         forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
-        existing = next((each for each in forms if each.is_file()), None)
+        existing = next((path_form for path_form in forms if path_form.is_file()), None)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None

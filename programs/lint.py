@@ -112,9 +112,9 @@ def lint(
         *_whole(program, parsed),
         *_text(program, parsed, ""),
     ]
-    messages = [_message(*one) for one in found]
+    messages = [_message(*finding) for finding in found]
     for path, text in program.further.items():
-        messages += [_message(*one, file=path) for one in _further(program, path, outline(text))]
+        messages += [_message(*finding, file=path) for finding in _further(program, path, outline(text))]
     return sorted(messages, key=lambda m: (m.file, m.line, m.code))
 
 
@@ -123,8 +123,8 @@ def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[L
     try:
         return lint(Program.parse(raw, file), *of_task)
     except ProgramError as error:
-        said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
-        where, line, text = said.groups() if said else ("", 1, error.message)
+        parts = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
+        where, line, text = parts.groups() if parts else ("", 1, error.message)
         return [_message(int(line), "unreadable", text, file=where or "")]
 
 
@@ -191,9 +191,9 @@ def _lists(program: Program, parsed: Outline) -> Iterator[Finding]:
         yield 1, "no-list"
     listed = (b for b in parsed.blocks if b.kind == "item" and any("=" in term for term in split(b.terms)[0]))
     with_edits = tuple(b.heading + PATH for b in listed)
-    for one in parsed.headings:
-        if _NEARLY_IDEAS.fullmatch(one.title) and any(path.startswith(one.path + PATH) for path in with_edits):
-            yield one.start + 1, "heading-not-ideas", one.title
+    for heading in parsed.headings:
+        if _NEARLY_IDEAS.fullmatch(heading.title) and any(path.startswith(heading.path + PATH) for path in with_edits):
+            yield heading.start + 1, "heading-not-ideas", heading.title
 
 
 def _patches(program: Program, misfit: Callable[[ProgramPatch], str]) -> Iterator[Finding]:
@@ -227,9 +227,9 @@ def _text(program: Program, parsed: Outline, path: str) -> Iterator[Finding]:
     ignored = ((at + 1, "settings-ignored", key) for at, key in _ignored(parsed) if at not in inside)
     yield from islice(ignored, 1)  # the others follow from it
     known = {name for name, _ in (*program.files, *program.living)}
-    for line, each, candidates in named_files(parsed.lines, parsed.body, path):
-        if not known & set(candidates) and not any(map(is_about_repository, [each, *candidates])):
-            yield line, "no-file", each
+    for line, named_file, candidates in named_files(parsed.lines, parsed.body, path):
+        if not known & set(candidates) and not any(map(is_about_repository, [named_file, *candidates])):
+            yield line, "no-file", named_file
 
 
 def _ignored(parsed: Outline) -> Iterator[tuple[int, str]]:

@@ -35,16 +35,16 @@ def roles(program: Program) -> tuple[Role, ...]:
     document = outline(program.text)
     above = next((h for h in document.headings if re.sub(r"[\W\d_]+", "", h.title).casefold() == "roles"), None)
     if above is None:
-        named = [
+        titled = [
             (PurePosixPath(path).stem, without_front_matter(text).strip())
             for path, text in program.further.items()
             if "roles" in PurePosixPath(path).parts[:-1]
         ]
     else:
-        named = _by_heading(document, above) or _by_item(document, above)
+        titled = _by_heading(document, above) or _by_item(document, above)
     seen: Counter[str] = Counter()
     out: list[Role] = []
-    for full, text in named[:MOST]:
+    for full, text in titled[:MOST]:
         name = one_line(full, NAME)
         seen[name] += 1
         out.append(Role(name if seen[name] == 1 else f"{name} {seen[name]}", text))

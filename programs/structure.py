@@ -87,9 +87,9 @@ def outline(text: str, file: str = "program") -> Outline:
     lines = split_lines(text)
     body = locate(lines, file).end
     # Blank lines replace the front matter, so that the parser's line numbers are those of the file.
-    shown = "\n" * body + "".join(lines[body:])
-    refuse_nested(shown, file)
-    tokens = _tokens(shown if body else shown.removeprefix(BOM))
+    visible = "\n" * body + "".join(lines[body:])
+    refuse_nested(visible, file)
+    tokens = _tokens(visible if body else visible.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
     blocks = list(_blocks(lines, headings, tokens))  # each is filled after it is yielded
     return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))

@@ -129,8 +129,14 @@ class Trained:
 def records(constraints: Constraints) -> tuple[ConstraintRecord, ...] | None:
     """The constraints for the ledger; None without any, so that other records stay as they are."""
     known = tuple(
-        ConstraintRecord(name, one.kind, one.unit or _UNITS.get(one.kind, ""), one.hard, *reversed(one.limits))
-        for name, one in constraints.items()
+        ConstraintRecord(
+            name,
+            constraint.kind,
+            constraint.unit or _UNITS.get(constraint.kind, ""),
+            constraint.hard,
+            *reversed(constraint.limits),
+        )
+        for name, constraint in constraints.items()
     )
     return known or None
 
@@ -160,11 +166,13 @@ def line_count(source: Source) -> int:
 def values(constraints: Constraints, source: Source, trained: Trained | None) -> dict[str, float]:
     """The value of each constraint as far as it is known; before a training only the number of lines."""
     known: dict[str, float | None] = {}
-    for name, one in constraints.items():
-        if one.kind == "lines":
+    for name, constraint in constraints.items():
+        if constraint.kind == "lines":
             known[name] = line_count(source)
         elif trained is not None:
-            known[name] = _printed(one, trained.texts) if one.kind == "printed" else _used(one, trained)
+            known[name] = (
+                _printed(constraint, trained.texts) if constraint.kind == "printed" else _used(constraint, trained)
+            )
     return {name: value for name, value in known.items() if value is not None}
 
 
@@ -174,33 +182,41 @@ def broken(constraints: Constraints, measured: Mapping[str, float], *, full: boo
     ``full``: whether it was trained with its whole budget. A number that the output lacks breaks its constraint.
     """
     parts = []
-    for name, one in constraints.items():
-        if not one.hard or not (full or one.suits_short_trainings):
+    for name, constraint in constraints.items():
+        if not constraint.hard or not (full or constraint.suits_short_trainings):
             continue
         value = measured.get(name)
         if value is None:
-            parts.append(f"constraint {name}: the output has no such number, needed {one.bound}")
-        elif one.is_broken(value):
-            parts.append(f"constraint {name}: {one.amount(value)}, needed {one.bound}")
+            parts.append(f"constraint {name}: the output has no such number, needed {constraint.bound}")
+        elif constraint.is_broken(value):
+            parts.append(f"constraint {name}: {constraint.amount(value)}, needed {constraint.bound}")
     return "; ".join(parts)
 
 
 def shown(constraints: Constraints, measured: Mapping[str, float]) -> str:
     """The values on one line: ``memory 213 MB, size 412 lines (above at most 300 lines)``; empty without any."""
     parts = []
-    for name, one in constraints.items():
+    for name, constraint in constraints.items():
         if (value := measured.get(name)) is not None:
-            parts.append(f"{name} {one.amount(value)}" + (f" (needed {one.bound})" if one.is_broken(value) else ""))
+            parts.append(
+                f"{name} {constraint.amount(value)}"
+                + (f" (needed {constraint.bound})" if constraint.is_broken(value) else "")
+            )
     return ", ".join(parts)
 
 
 def sentences(constraints: Constraints) -> list[str]:
     """One plain line for each constraint, for a researcher."""
     lines = []
-    for name, one in constraints.items():
-        what = _WHAT.get(one.kind) or f"the number {f'at `{one.key}`' if one.key else f'that `{one.pattern}` finds'}"
-        effect = "a source that breaks it is never kept" if one.hard else "soft: recorded, but it decides nothing"
-        lines.append(one_line(f"Constraint {name}: {what}, {one.bound} ({effect})."))
+    for name, constraint in constraints.items():
+        what = (
+            _WHAT.get(constraint.kind)
+            or f"the number {f'at `{constraint.key}`' if constraint.key else f'that `{constraint.pattern}` finds'}"
+        )
+        effect = (
+            "a source that breaks it is never kept" if constraint.hard else "soft: recorded, but it decides nothing"
+        )
+        lines.append(one_line(f"Constraint {name}: {what}, {constraint.bound} ({effect})."))
     return lines
 
 

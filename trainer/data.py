@@ -132,10 +132,10 @@ class DataStore:
                 temporary[folder] = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=parent))
             if missing:
                 self._make(split, {temporary[folder]: seed for folder, seed in missing.items()})
-            for folder, made in temporary.items():
-                _open(made) if split == "train" else made.chmod(0o700)
+            for folder, made_split in temporary.items():
+                _open(made_split) if split == "train" else made_split.chmod(0o700)
                 try:
-                    made.rename(folder)
+                    made_split.rename(folder)
                 except OSError:
                     if not folder.is_dir():  # otherwise another process was faster and wrote the same data
                         raise
@@ -145,8 +145,8 @@ class DataStore:
             cure = "choose another folder: METALOOP_CACHE=DIR" if shared else "make the study's folder writable"
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         finally:
-            for made in temporary.values():
-                shutil.rmtree(made, ignore_errors=True)
+            for made_split in temporary.values():
+                shutil.rmtree(made_split, ignore_errors=True)
 
     def _make(self, split: str, seeds: Mapping[Path, int]) -> None:
         """``seeds``: of each folder that data.make fills."""

@@ -85,7 +85,7 @@ class Devices(Closing):
 def busy_seconds(outcomes: Sequence[Outcome]) -> float:
     """Wall seconds in which at least one of the experiments was running."""
     total, until = 0.0, float("-inf")
-    for one in sorted(outcomes, key=lambda one: one.began):
-        total += max(0.0, one.ended - max(one.began, until))
-        until = max(until, one.ended)
+    for outcome in sorted(outcomes, key=lambda one: one.began):
+        total += max(0.0, outcome.ended - max(outcome.began, until))
+        until = max(until, outcome.ended)
     return total

@@ -309,18 +309,18 @@ class EditSpace:
 
     def _patch(self, source: Source, knob: Knob) -> Source:
         texts = dict(source.files)
-        for one in knob.replacements:
-            if one.file not in texts:
-                raise EditError(f"{one.file} is not editable", hint=f"these files are: {', '.join(texts)}")
-            text = source.text(one.file)
-            if one.is_applied(text):
+        for replacement in knob.replacements:
+            if replacement.file not in texts:
+                raise EditError(f"{replacement.file} is not editable", hint=f"these files are: {', '.join(texts)}")
+            text = source.text(replacement.file)
+            if replacement.is_applied(text):
                 continue
-            count = one.fits(text)
+            count = replacement.fits(text)
             if count != 1:
-                first = one.find.strip().splitlines()[0] if one.find.strip() else one.find
+                first = replacement.find.strip().splitlines()[0] if replacement.find.strip() else replacement.find
                 raise EditError(
-                    f"{one.file}: patch {knob.name} needs {first!r} once, found {count} times",
+                    f"{replacement.file}: patch {knob.name} needs {first!r} once, found {count} times",
                     hint="another edit changed these lines; the two edits conflict",
                 )
-            source = source.with_text(one.file, one.on(text))
+            source = source.with_text(replacement.file, replacement.on(text))
         return source

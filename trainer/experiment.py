@@ -188,7 +188,7 @@ class Trainer(Closing):
 
     def _untrained(self, spec: Spec) -> Outcome | None:
         """The outcome of a source that breaks a limit of its lines: charged like launch and scoring, never trained."""
-        lines = {name: one for name, one in self.task.constraints.items() if one.kind == "lines"}
+        lines = {name: constraint for name, constraint in self.task.constraints.items() if constraint.kind == "lines"}
         counted = constraints.values(lines, spec.source, None)
         reason = constraints.broken(lines, counted)
         if not reason:
@@ -209,7 +209,9 @@ class Trainer(Closing):
     def _measured(self, spec: Spec, tally: ExperimentTally) -> dict[str, float]:
         """The values of the task's constraints after a training. LauncherFault if a GPU's memory is not known."""
         memory = tally.device_memory_mb if self.task.device == "gpu" else tally.training_memory_mb
-        if memory is None and any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values()):
+        if memory is None and any(
+            constraint.kind == "memory_mb" and constraint.hard for constraint in self.task.constraints.values()
+        ):
             raise LauncherFault("the driver gave no memory of the GPU, which a constraint of the task limits")
         used = constraints.Trained(tally.training_seconds or 0.0, memory, (tally.result, tally.log))
         return constraints.values(self.task.constraints, spec.source, used)

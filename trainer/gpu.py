@@ -153,8 +153,10 @@ def needed() -> tuple[Gpu, ...]:
     """The usable GPUs; EnvironmentProblem, with the reason, if there are none."""
     if gpus := usable():
         return gpus
-    found = survey()
-    raise EnvironmentProblem("this task needs a GPU, and there is none to use here", hint=found.cure or found.reason)
+    surveyed = survey()
+    raise EnvironmentProblem(
+        "this task needs a GPU, and there is none to use here", hint=surveyed.cure or surveyed.reason
+    )
 
 
 @contextmanager
@@ -167,13 +169,13 @@ def held(gpus: tuple[Gpu, ...]) -> Iterator[Gpu]:
     folder = user_cache() / "devices"
     private_folder(folder)
     while True:
-        for one in gpus:
-            with open(folder / f"{one.uuid}.lock", "a", encoding="utf-8") as lock:
+        for gpu in gpus:
+            with open(folder / f"{gpu.uuid}.lock", "a", encoding="utf-8") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                yield one
+                yield gpu
                 return
         time.sleep(_POLL_SECONDS)
 
@@ -284,12 +286,12 @@ def _printable(text: str) -> str:
 def _chosen(gpus: list[Gpu], allowed: str) -> list[Gpu]:
     if re.fullmatch(r"\d+(,\d+)*", allowed):
         numbers = {int(text) for text in allowed.split(",")}
-        gpus = [one for one in gpus if one.index in numbers]
+        gpus = [gpu for gpu in gpus if gpu.index in numbers]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return gpus
     names = [text.strip() for text in visible.split(",") if text.strip()]
-    return [one for one in gpus if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
+    return [gpu for gpu in gpus if any(name == str(gpu.index) or gpu.uuid.startswith(name) for name in names)]
 
 
 def _has_driver(folder: str) -> bool:

@@ -138,12 +138,12 @@ def paired(sign: float, old: Sequence[Rows], new: Sequence[Rows]) -> Difference:
     """
     import numpy as np
 
-    each = np.array([sign * (before - after) for before, after in zip(old, new, strict=True)])  # [seeds, rows]
-    seeds, rows = each.shape
-    variance = float(each.mean(axis=0).var(ddof=1)) / rows if rows > 1 else math.nan
+    differences = np.array([sign * (before - after) for before, after in zip(old, new, strict=True)])  # [seeds, rows]
+    seeds, rows = differences.shape
+    variance = float(differences.mean(axis=0).var(ddof=1)) / rows if rows > 1 else math.nan
     if seeds > 1:
-        variance += float(each.mean(axis=1).var(ddof=1)) / seeds
-    return Difference(float(each.mean()), math.sqrt(variance) if math.isfinite(variance) else None)
+        variance += float(differences.mean(axis=1).var(ddof=1)) / seeds
+    return Difference(float(differences.mean()), math.sqrt(variance) if math.isfinite(variance) else None)
 
 
 def share_error(value: float, rows: int) -> float:

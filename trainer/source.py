@@ -82,11 +82,11 @@ class Source:
 
     def diff(self, other: Source) -> str:
         """Unified diff from this source to ``other``; empty if they are equal."""
-        mine, theirs = dict(self.files), dict(other.files)
+        ours, theirs = dict(self.files), dict(other.files)
         parts: list[str] = []
-        for name in sorted(mine.keys() | theirs.keys()):
+        for name in sorted(ours.keys() | theirs.keys()):
             lines = difflib.unified_diff(
-                mine.get(name, "").splitlines(),
+                ours.get(name, "").splitlines(),
                 theirs.get(name, "").splitlines(),
                 f"a/{name}",
                 f"b/{name}",

@@ -132,12 +132,12 @@ class Task:
         """Names of the modules that its untouched Python files import, without its own."""
         texts = dict(self.baseline().files)
         texts |= {name: data.decode("utf-8", "replace") for name, data in self.read_only_files}
-        found = set[str]()
+        names = set[str]()
         for name, text in texts.items():
             if name.endswith(".py"):
                 with suppress(SyntaxError):
-                    found |= imported_modules(python_tree(text))
-        return sorted(found - {Path(name).stem for name in texts})
+                    names |= imported_modules(python_tree(text))
+        return sorted(names - {Path(name).stem for name in texts})
 
     @cached_property
     def read_only_files(self) -> tuple[tuple[str, bytes], ...]:

@@ -55,23 +55,23 @@ def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()
     others = {
         task for match_id, task in con.execute("SELECT match_id, task FROM matches").fetchall() if match_id not in last
     }
-    return [one for one in scopes(con, [*exclude_matches, *last]) if one.task in others or not only]
+    return [scope for scope in scopes(con, [*exclude_matches, *last]) if scope.task in others or not only]
 
 
 def credits(scope: Scope) -> TaskCredits:
     """The rows of one task: the source of the view, the pages, the mutators and the prompts."""
     known, rows = MethodInput(scope), list[CreditRow]()
     for name in METHODS.names:
-        made = METHODS.get(name)(known)
+        found_rows = METHODS.get(name)(known)
         if name in METHODS.added:
-            _check(name, scope, made)
-        rows += corrected(made)
+            _check(name, scope, found_rows)
+        rows += corrected(found_rows)
     return TaskCredits(known.effects, rows)
 
 
 def _check(name: str, scope: Scope, rows: Sequence[CreditRow]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
-    for each in rows:
-        if not isinstance(each, CreditRow) or each.task != scope.task or each.method != name:
-            message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
+    for row in rows:
+        if not isinstance(row, CreditRow) or row.task != scope.task or row.method != name:
+            message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {row!r}"
             raise UsageError(message[:300], hint="mend or uninstall its package")

@@ -72,29 +72,32 @@ def turns_of(con: duckdb.DuckDBPyConnection) -> list[NightTurnRow]:
 
 
 def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contribution:
-    mine = [row for row in night if row.program_id == program_id]
-    seconds, gain = math.fsum(row.device_seconds_charged for row in mine), math.fsum(row.gain for row in mine)
-    each = mean_interval([row.gain for row in mine])
-    low, high = _interval(each, sum(row.gain != 0.0 for row in mine))
-    per_hour = 3600 * len(mine) / seconds if seconds else 0.0
+    turns_of_program = [row for row in night if row.program_id == program_id]
+    seconds, gain = (
+        math.fsum(row.device_seconds_charged for row in turns_of_program),
+        math.fsum(row.gain for row in turns_of_program),
+    )
+    estimate = mean_interval([row.gain for row in turns_of_program])
+    low, high = _interval(estimate, sum(row.gain != 0.0 for row in turns_of_program))
+    per_hour = 3600 * len(turns_of_program) / seconds if seconds else 0.0
 
     def at(value: float | None) -> float | None:
         return None if value is None or not seconds else value * per_hour
 
     half = len(night) / 2
     return Contribution(
-        run_id=mine[0].run_id,
+        run_id=turns_of_program[0].run_id,
         program_id=program_id,
-        turns=len(mine),
-        experiments=sum(row.experiments for row in mine),
-        kept=sum(row.kept is not None for row in mine),
+        turns=len(turns_of_program),
+        experiments=sum(row.experiments for row in turns_of_program),
+        kept=sum(row.kept is not None for row in turns_of_program),
         gain=gain,
         device_seconds_charged=seconds,
-        gain_per_hour=at(each.value),
+        gain_per_hour=at(estimate.value),
         low=at(low),
         high=at(high),
-        gain_early=math.fsum(row.gain for row in mine if row.number < EARLY),
-        gain_late=math.fsum(row.gain for row in mine if row.number >= half),
+        gain_early=math.fsum(row.gain for row in turns_of_program if row.number < EARLY),
+        gain_late=math.fsum(row.gain for row in turns_of_program if row.number >= half),
     )
 
 
@@ -110,8 +113,8 @@ def _interval(mean: Estimate, finds: int) -> tuple[float | None, float | None]:
 
 def seed_sd(con: duckdb.DuckDBPyConnection, run_id: str) -> float | None:
     """The SD between seeds by what a run has trained twice; None without any."""
-    found = pooled_sd(metrics for (metrics,) in con.execute(statement("effects/repeats"), {"run": run_id}).fetchall())
-    return found[0] if found else None
+    sd = pooled_sd(metrics for (metrics,) in con.execute(statement("effects/repeats"), {"run": run_id}).fetchall())
+    return sd[0] if sd else None
 
 
 def scores(turns: Sequence[NightTurnRow], sd: float | None) -> list[float]:
@@ -127,7 +130,7 @@ def equal_blocks(nights: Nights, reference: str, tested: str) -> list[tuple[list
         for row, score in zip(turns, scores(turns, sd), strict=True):
             blocks[at, row.block][row.program_id].append(score)
     pairs = [(block[tested], block[reference]) for block in blocks.values()]
-    return [(mine, other) for mine, other in pairs if 0 < len(mine) == len(other)]
+    return [(tested_scores, other) for tested_scores, other in pairs if 0 < len(tested_scores) == len(other)]
 
 
 def block_test(nights: Nights, reference: str, tested: str) -> float:
@@ -136,11 +139,11 @@ def block_test(nights: Nights, reference: str, tested: str) -> float:
 
     seen, drawn = 0.0, np.zeros(ORDERS)
     rng = np.random.default_rng(SEED)
-    for mine, other in equal_blocks(nights, reference, tested):
-        if not any((*mine, *other)):
+    for of_tested, other in equal_blocks(nights, reference, tested):
+        if not any((*of_tested, *other)):
             continue
-        both = np.array([*mine, *other])
-        seen += both[: len(mine)].mean() - both[len(mine) :].mean()
+        both = np.array([*of_tested, *other])
+        seen += both[: len(of_tested)].mean() - both[len(of_tested) :].mean()
         orders = rng.permuted(np.tile(both, (ORDERS, 1)), axis=1)
-        drawn += orders[:, : len(mine)].mean(axis=1) - orders[:, len(mine) :].mean(axis=1)
+        drawn += orders[:, : len(of_tested)].mean(axis=1) - orders[:, len(of_tested) :].mean(axis=1)
     return float((1 + np.sum(drawn >= seen - 1e-12)) / (1 + ORDERS))

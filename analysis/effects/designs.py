@@ -191,9 +191,9 @@ def hadamard(order: int) -> Signs:
     if kind == "double":
         half = hadamard(number)
         return np.block([[half, half], [half, -half]])
-    made = _first_paley(number) if kind == "first" else _second_paley(number)
-    made = made * made[0][None, :]
-    flipped: Signs = made * made[:, 0][:, None]
+    matrix = _first_paley(number) if kind == "first" else _second_paley(number)
+    matrix = matrix * matrix[0][None, :]
+    flipped: Signs = matrix * matrix[:, 0][:, None]
     return flipped
 
 

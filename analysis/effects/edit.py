@@ -44,9 +44,9 @@ def make(known: MethodInput) -> list[CreditRow]:
     answers |= {untouched.key: None for untouched in scope.rows("effects/baseline_values", KnobValue)}
     written = scope.rows("effects/edit_values", KnobValue)
     columns = {
-        "knobs": [each.knob for each in written],
-        "texts": [each.value for each in written],
-        "keys": [json.dumps(each.key) for each in written],
+        "knobs": [edit.knob for edit in written],
+        "texts": [edit.value for edit in written],
+        "keys": [json.dumps(edit.key) for edit in written],
     }
     tried = scope.rows("effects/edit_tries", EditTries, **columns)
     credits = [_credit(scope, tries, answers, effects) for tries in tried]

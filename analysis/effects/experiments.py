@@ -306,11 +306,11 @@ def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
     """(rows, indices of their changes): their own, and those inherited from the parent row."""
     import numpy as np
 
-    own: dict[int, list[int]] = {row: [i] for i, row in enumerate(np.sort(changed).tolist())}
+    rows_of: dict[int, list[int]] = {row: [i] for i, row in enumerate(np.sort(changed).tolist())}
     held: dict[int, list[int]] = {}
-    for row, above in enumerate(parent.tolist() if own else ()):
-        if mine := [*(held.get(above, ()) if above < row else ()), *own.get(row, ())]:
-            held[row] = mine
-    pairs = [(row, token) for row, mine in held.items() for token in mine]
+    for row, above in enumerate(parent.tolist() if rows_of else ()):
+        if rows_above := [*(held.get(above, ()) if above < row else ()), *rows_of.get(row, ())]:
+            held[row] = rows_above
+    pairs = [(row, token) for row, rows_above in held.items() for token in rows_above]
     rows, tokens = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return rows, tokens

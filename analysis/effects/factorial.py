@@ -42,14 +42,16 @@ def factorial_credits(scope: Scope) -> list[CreditRow]:
     matches: dict[str, list[AblationRun]] = defaultdict(list)
     for row in ablation_runs(scope):
         matches[row.match_id].append(row)
-    found = []
+    effects = []
     for runs in matches.values():
         fitted = effects_on([run.gain for run in runs], runs)
         corrected = holm([1.0 if effect is None else effect.p() or 1.0 for effect in fitted])
         rows = zip(runs[0].factors, runs[0].texts, fitted, corrected, follows(runs), strict=True)
-        found += [(runs, directive, text, effect, p, f) for directive, text, effect, p, f in rows if effect is not None]
-    out, shrunken = [], pooled([effect for *_, effect, _, _ in found])
-    for (runs, directive, text, effect, p, followed), shrunk in zip(found, shrunken, strict=True):
+        effects += [
+            (runs, directive, text, effect, p, f) for directive, text, effect, p, f in rows if effect is not None
+        ]
+    out, shrunken = [], pooled([effect for *_, effect, _, _ in effects])
+    for (runs, directive, text, effect, p, followed), shrunk in zip(effects, shrunken, strict=True):
         program_id, match_id, shrunk = runs[0].program_id, runs[0].match_id, shrunk or Estimate()
         of_turns = bool(runs[0].behaviour)
         out.append(CreditRow(

@@ -94,7 +94,7 @@ def on_top(effects: Effects, script: FinalScript) -> list[OnTop]:
     changes = {}
     for key, column in effects.column.items():
         if column not in script.columns:
-            changes[key] = [effects.column[own] for own in script.edits if own[0] == key[0]], [column]
+            changes[key] = [effects.column[edit] for edit in script.edits if edit[0] == key[0]], [column]
     return _predicted(effects, script, changes)
 
 
@@ -113,10 +113,10 @@ def _predicted(
     weights, unseen, tried = [], [], []
     holding = cache(lambda rest: effects.held[:, list(rest)].sum(axis=1) == len(rest))  # [experiments], all of these
     beside = cache(lambda rest: effects.held.T @ holding(rest))  # [columns], experiments that hold this one, too
-    for gone, new in changes.values():
-        rest = tuple(column for column in script.columns if column not in gone)
+    for old, new in changes.values():
+        rest = tuple(column for column in script.columns if column not in old)
         after, unknown = effects.fitted.weights(new, rest)
-        before, missing = effects.fitted.weights(gone, rest)
+        before, missing = effects.fitted.weights(old, rest)
         weights.append(after - before)
         unseen.append(unknown + missing)
         tried.append(int(beside(rest)[new[0]] if new else holding(rest).sum()))

@@ -69,14 +69,15 @@ def league(con: duckdb.DuckDBPyConnection) -> list[LeagueRow]:
 
 
 def _row(program_id: str, turns: Sequence[ScoredTurn]) -> LeagueRow:
-    own = [turn for turn in turns if turn.program_id == program_id]
+    program_turns = [turn for turn in turns if turn.program_id == program_id]
     held = [[turn.program_id == program_id] for turn in turns]
     [effect] = designs.estimate(held, [turn.score for turn in turns], [f"{t.run_id} {t.block}" for t in turns])
     difference = effect or Estimate()
     kept, failed, score = (
-        math.fsum(getattr(turn, name) for turn in own) / len(own) for name in ("kept", "failed", "score")
+        math.fsum(getattr(turn, name) for turn in program_turns) / len(program_turns)
+        for name in ("kept", "failed", "score")
     )
-    return LeagueRow(program_id, len(own), kept, failed, score, difference.value, *difference.interval())
+    return LeagueRow(program_id, len(program_turns), kept, failed, score, difference.value, *difference.interval())
 
 
 def scored_turns(con: duckdb.DuckDBPyConnection) -> list[ScoredTurn]:

@@ -94,9 +94,9 @@ class SeedBlock:
 
         By Woodbury's identity, so that a seed with thousands of rows costs no more than its columns.
         """
-        own = self._precision(variances)
+        precision = self._precision(variances)
         factor = (self.table[:, self.shared] * self._spread(variances)).T
-        return own, _half((factor * own) @ factor.T, factor * own)
+        return precision, _half((factor * precision) @ factor.T, factor * precision)
 
     def products(self, variances: Variances) -> tuple[Floats, Floats, float]:
         """(xᵀ V⁻¹ x [k, k], xᵀ V⁻¹ y [k], yᵀ V⁻¹ y), where V is the covariance of the rows, divided by the noise."""
@@ -211,9 +211,9 @@ class Fitted:
             for block in blocks:
                 gram, moment, _ = block.products(self.variances)
                 left = gram - gram @ (self.covariance[block.at[:, None], block.at] / self.noise) @ gram
-                own = towards[block.at]
-                h = np.einsum("ij,ij->j", left @ own, own)
-                seen += ((moment - gram @ self.mean[block.at]) @ own) ** 2 / self.noise
+                rows = towards[block.at]
+                h = np.einsum("ij,ij->j", left @ rows, rows)
+                seen += ((moment - gram @ self.mean[block.at]) @ rows) ** 2 / self.noise
                 expected += h
                 squares += h**2
             return seen, expected, squares
@@ -242,7 +242,7 @@ def _summed(blocks: list[SeedBlock], sums: Callable[[Sequence[SeedBlock]], tuple
     """The sums over all blocks, by threads: those of each TOGETHER blocks, added in order, are equal on any machine."""
     parts = [blocks[start : start + TOGETHER] for start in range(0, len(blocks), TOGETHER)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return [sum(each[1:], each[0]) for each in zip(*threads.map(sums, parts), strict=True)]
+        return [sum(terms[1:], terms[0]) for terms in zip(*threads.map(sums, parts), strict=True)]
 
 
 @cache
@@ -306,9 +306,9 @@ def _repeated(table: ExperimentTable) -> csr_array:
     often = np.sort(np.argsort(-counts, kind="stable")[:REPEATED])
     column = np.full(len(counts), -1)
     column[often] = np.where(counts[often] > 1, np.cumsum(counts[often] > 1) - 1, -1)
-    again = column[which] >= 0
+    is_known = column[which] >= 0
     shape = len(table.outcome), int(column.max(initial=-1)) + 1
-    return csr_array((np.ones(int(again.sum())), (short[again], column[which[again]])), shape=shape)
+    return csr_array((np.ones(int(is_known.sum())), (short[is_known], column[which[is_known]])), shape=shape)
 
 
 def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
@@ -338,8 +338,8 @@ def _pairs(edits: csr_array, groups: Sequence[Ints]) -> list[tuple[int, int]]:
 
     counts = np.zeros((edits.shape[1],) * 2, dtype=np.int64)
     for rows in groups:
-        mine, own = _dense(edits, rows)
-        counts[mine[:, None], mine] += (own.T.astype(float) @ own) > 0
+        rows_of_edit, seeds_of_edit = _dense(edits, rows)
+        counts[rows_of_edit[:, None], rows_of_edit] += (seeds_of_edit.T.astype(float) @ seeds_of_edit) > 0
     first, second = np.nonzero(np.triu(counts, 1) >= SEEN)
     often = np.lexsort((second, first, -counts[first, second]))[:PAIRS]
     return sorted(zip(first[often].tolist(), second[often].tolist(), strict=True))
@@ -413,9 +413,9 @@ def _closer(fitted: Fitted) -> Variances:
             squares[name] += getattr(old, name) * float(square) / noise
     prior = fitted.columns.prior(old) * noise
     for name in ("effect", "pair", "short_source"):
-        own = fitted.columns.kind == name
-        freedom[name] = float(np.sum(1.0 - np.diag(fitted.covariance)[own] / prior[own]))
-        squares[name] = float(np.sum(fitted.mean[own] ** 2 / prior[own]))
+        is_kind = fitted.columns.kind == name
+        freedom[name] = float(np.sum(1.0 - np.diag(fitted.covariance)[is_kind] / prior[is_kind]))
+        squares[name] = float(np.sum(fitted.mean[is_kind] ** 2 / prior[is_kind]))
     return Variances(**{
         name: min(max(value * (squares[name] + (name != "short_noise")) / freedom[name], LEAST), MOST)
         if freedom[name] > TINY else value

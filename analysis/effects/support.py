@@ -30,7 +30,7 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
     if method == "edit":
         knob = credit["knob"].lower(), credit["value"]
         written = Scope(con, credit["task"]).rows("effects/edit_values", KnobValue)
-        values["texts"] = sorted({each.value for each in written if (each.key[0], value_text(each.key)) == knob})
+        values["texts"] = sorted({edit.value for edit in written if (edit.key[0], value_text(edit.key)) == knob})
     sql = re.sub(r"\$(\w+)", lambda named: quoted(values[named[1]]), sql)
     return rows(con.execute(sql)), sql
 

@@ -63,7 +63,7 @@ def scaled(part: Evidence, scale: GainScale) -> Evidence:
 
 def _by(item: Item, size: float) -> Item:
     """The same with its gains divided by ``size``."""
-    known = {each.name: getattr(item, each.name) for each in fields(item) if each.name in GAINS}
+    known = {field_.name: getattr(item, field_.name) for field_ in fields(item) if field_.name in GAINS}
     divided: dict[str, Any] = {
         name: value.over(size) if isinstance(value, Estimate) else value / size
         for name, value in known.items()

@@ -103,11 +103,11 @@ class TaskBrief:
         """All edits of a final script, or what it has other than the best one where that is at most half as long."""
         best = dict(self.base.edits if self.base else ())
         other = [label(key) for key in script.edits if best.get(key[0]) != key[1]]
-        gone = [label(key) for key in best.items() if key[0] not in dict(script.edits)]
-        if script == self.base or 2 * (len(other) + len(gone)) > len(script.edits):
+        lost = [label(key) for key in best.items() if key[0] not in dict(script.edits)]
+        if script == self.base or 2 * (len(other) + len(lost)) > len(script.edits):
             return " ".join(map(label, script.edits))
         return f"{base} " + ", ".join(
-            f"{word} {' '.join(labels)}" for word, labels in (("with", other), ("without", gone)) if labels
+            f"{word} {' '.join(labels)}" for word, labels in (("with", other), ("without", lost)) if labels
         )
 
 
@@ -123,9 +123,9 @@ def page(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | No
 
 @cache
 def _template() -> jinja2.Template:
-    made = jinja_environment(Path(__file__).parents[1] / "templates", whole=True)
-    made.filters["quoted"] = quoted
-    return made.get_template("evidence.md.j2")
+    environment = jinja_environment(Path(__file__).parents[1] / "templates", whole=True)
+    environment.filters["quoted"] = quoted
+    return environment.get_template("evidence.md.j2")
 
 
 def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows_share: float = 1.0) -> TaskBrief:

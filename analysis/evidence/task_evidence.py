@@ -129,10 +129,10 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
     runs: dict[str, list[ScoredRun]] = defaultdict(list)
     for run in scope.rows("evidence/program_runs", ScoredRun):
         runs[run.program_id].append(run)
-    scores = posterior([mean_interval([run.gain for run in each]) for each in runs.values()])
+    scores = posterior([mean_interval([run.gain for run in runs_of_program]) for runs_of_program in runs.values()])
     table = []
-    for (program_id, each), score in zip(runs.items(), scores, strict=True):
-        first, claims = each[0], [run.claimed for run in each if run.claimed is not None]
+    for (program_id, runs_of_program), score in zip(runs.items(), scores, strict=True):
+        first, claims = runs_of_program[0], [run.claimed for run in runs_of_program if run.claimed is not None]
         table.append(ProgramScore(
             program_id=program_id, name=first.name, task=scope.task, gain=score.measured, shrunk=score.shrunk,
             claimed=sum(claims) / len(claims) if claims else None, words=first.words, generation=first.generation,

@@ -85,7 +85,7 @@ def settled(said: set[str]) -> str | None:
 def directions(text: str, words: bool = False) -> set[str]:
     """The directions that a text states; ``words``: it is about nothing else, so that a single word is enough."""
     text, table = text.lower(), aliases()["direction"]
-    found = {way for way in ("lower", "higher") if any(phrase in text for phrase in table[way])}
-    if words and not found:
-        found = {way for way in ("lower", "higher") if plain_name(text).split("_")[0] in table[f"{way}_word"]}
-    return found
+    ways = {way for way in ("lower", "higher") if any(phrase in text for phrase in table[way])}
+    if words and not ways:
+        ways = {way for way in ("lower", "higher") if plain_name(text).split("_")[0] in table[f"{way}_word"]}
+    return ways

@@ -132,8 +132,8 @@ def _kinds(table: LogTable) -> list[str | None]:
 def _decides(table: LogTable, column: int) -> bool:
     """Whether all cells of a column are words of statuses, some of them of one kept or discarded."""
     cells = {cells[column].lower() for _, cells in table.rows if not is_missing(cells[column])}
-    said = {None if cell in aliases()["answers"]["words"] else meaning(cell) for cell in cells}
-    return None not in said and bool(said & {*DECIDED})
+    answers = {None if cell in aliases()["answers"]["words"] else meaning(cell) for cell in cells}
+    return None not in answers and bool(answers & {*DECIDED})
 
 
 def one_row_a_training(table: LogTable, log: LogText) -> LogTable:
@@ -170,7 +170,7 @@ def _named(wanted: str | None, table: LogTable, flag: str) -> int | None:
     if wanted is None:
         return None
     known, several = {plain_name(name) for name in table.names}, wanted.split(",")
-    wanted = next((one for one in several if plain_name(one) in known), several[-1])
+    wanted = next((column for column in several if plain_name(column) in known), several[-1])
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
         i for i, name in enumerate(table.names) if plain(name) == plain_name(wanted)
     ]
@@ -194,16 +194,16 @@ def _metric(table: LogTable, names: Sequence[str], at: Mapping[str, Sequence[int
     ran = [cells for _, cells in table.rows if not _failed(cells, status)] or [cells for _, cells in table.rows]
     free = [i for i in range(len(names)) if i not in taken]
     measured = [i for i in free if _is_measured([cells[i] for cells in ran])]
-    found = [i for i in measured if "." not in table.names[i]] or measured
-    found = [i for i in found if len({cells[i] for cells in ran}) > 1] or found  # a constant is no measurement
-    if len(found) == 1:
-        return found[0], ONLY_METRIC if measured == found else f"{ONLY_METRIC}; others are nested or constant"
-    if not found:
+    indices = [i for i in measured if "." not in table.names[i]] or measured
+    indices = [i for i in indices if len({cells[i] for cells in ran}) > 1] or indices  # a constant is no measurement
+    if len(indices) == 1:
+        return indices[0], ONLY_METRIC if measured == indices else f"{ONLY_METRIC}; others are nested or constant"
+    if not indices:
         others = ", ".join(table.names[i] for i in free) or "none"
         if all(_failed(cells, status) for _, cells in table.rows):
             raise UnreadableLog("every row failed, so no column has the metric", ASK_METRIC)
         raise UnreadableLog(f"no column has a number in most rows (of unknown meaning: {others})", ASK_METRIC)
-    listed = ", ".join(table.names[i] for i in found)
+    listed = ", ".join(table.names[i] for i in indices)
     raise UnreadableLog(f"the metric may be any of {listed}", ASK_METRIC)
 
 
@@ -229,15 +229,15 @@ def direction_of(log: LogText, table: LogTable, columns: Columns, name: str, sta
         ("its column", {way for cell in cells for way in directions(cell, True)}),
         ("the text of the file", {way for line in about for way in directions(line)}),
     )
-    named, is_clear = named_direction(name)
-    for source, said in sources:
-        if len(said) == 1:
-            way = said.pop()
-            if is_clear and way != named:
-                raise UnreadableLog(f"{source} says {way} is better, the name {name!r} {named}", ASK_DIRECTION)
+    direction, is_clear = named_direction(name)
+    for source, text in sources:
+        if len(text) == 1:
+            way = text.pop()
+            if is_clear and way != direction:
+                raise UnreadableLog(f"{source} says {way} is better, the name {name!r} {direction}", ASK_DIRECTION)
             return way, source
-        if said:
+        if text:
             raise UnreadableLog(f"{source} says both that lower and that higher is better", ASK_DIRECTION)
-    if named is None:
+    if direction is None:
         raise UnreadableLog(f"nothing says whether a lower or a higher {name!r} is better", ASK_DIRECTION)
-    return named, "its name"
+    return direction, "its name"

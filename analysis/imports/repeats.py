@@ -73,11 +73,11 @@ def scripts_first(rows: Sequence[Row]) -> list[Row]:
         return list(rows)
     bare = [_bare(words.sub(" ", text) if again else text) for text, again in zip(texts, is_repeat, strict=True)]
     scripts = dict[str, int]()  # words → the first place of the script
-    for place, text in enumerate(bare):
-        if not is_repeat[place]:
-            scripts.setdefault(text, place)
-    after = [max(place, scripts.get(bare[place], 0)) if is_repeat[place] else place for place in range(len(rows))]
-    return [rows[place] for place in sorted(range(len(rows)), key=lambda place: (after[place], is_repeat[place]))]
+    for index, text in enumerate(bare):
+        if not is_repeat[index]:
+            scripts.setdefault(text, index)
+    after = [max(index, scripts.get(bare[index], 0)) if is_repeat[index] else index for index in range(len(rows))]
+    return [rows[index] for index in sorted(range(len(rows)), key=lambda place: (after[place], is_repeat[place]))]
 
 
 def repeats_of(rows: Sequence[Row]) -> dict[Row, list[float]]:

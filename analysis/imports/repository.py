@@ -65,15 +65,15 @@ class Commits:
 
     def join(self, text: str, log: str = "") -> Joined | None:
         """The commit with this full or short hash; its diff excludes the file ``log``."""
-        found = self._find(text)
-        if found and (found[0], log) not in self._joined:
-            commit, seconds, parent = found
+        known_commit = self._find(text)
+        if known_commit and (known_commit[0], log) not in self._joined:
+            commit, seconds, parent = known_commit
             try:
                 at = datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
             except (ValueError, OverflowError, OSError):  # no date, or one of another age
                 return None
             self._joined[commit, log] = Joined(commit, at, self._diff(commit, parent, log) if parent else None)
-        return self._joined[found[0], log] if found else None
+        return self._joined[known_commit[0], log] if known_commit else None
 
     def files_around(self, text: str, paths: Sequence[str]) -> tuple[list[str], list[str]] | None:
         """The texts of these files in the first parent of a commit and in the commit, empty where it lacks one; None if

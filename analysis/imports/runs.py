@@ -139,25 +139,25 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         name = plain_name(table.metric) or columns.names[columns.metric]
         part = LogTable(table.names, table.title, rows)
         way, why = direction_of(log, part, columns, name, stated.direction)
-        own = dict(notes)
+        values = dict(notes)
         if stated.direction and named_direction(name) == ({"lower": "higher", "higher": "lower"}[way], True):
-            own["direction_against_name"] = way
-        read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
+            values["direction_against_name"] = way
+        read = [row for line, cells in _ordered(rows, columns, values) if (row := _row(line, cells, columns, log))]
         read = scripts_first(read)
         if not read:
             continue
         title = label or table.title * (len(log.tables) > 1)
         if is_relative := "own_baseline" in columns.at:
-            own["own_baseline"] = columns.names[columns.at["own_baseline"][0]]
-        _set_zeros_aside([] if is_relative else read, own)
+            values["own_baseline"] = columns.names[columns.at["own_baseline"][0]]
+        _set_zeros_aside([] if is_relative else read, values)
         unused = [columns.names[i] for i in columns.extra if i not in used and columns.names[i]]
-        own |= {"unused_columns": [*unused]} if unused else {}
+        values |= {"unused_columns": [*unused]} if unused else {}
         shown = f"{name}_minus_baseline" if is_relative else name
-        runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, own, is_relative=is_relative))
+        runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, values, is_relative=is_relative))
         if quoted := re.search(
             aliases()["again"]["noise"], "\n".join([*log.said, *(r.description for r in read)]), re.I
         ):
-            own["quoted_noise"] = quoted[0]
+            values["quoted_noise"] = quoted[0]
     return runs
 
 
@@ -222,8 +222,10 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     value = number(written)
     failure = meaning(written) if value is None else None
     words = [cells[i] for i in at.get("status", ()) if cells[i]]
-    said = "keep" if {word.lower() for word in words} & columns.kept else settled({*filter(None, map(meaning, words))})
-    failed = next((kind for kind in (said, failure) if kind in FAILED), None)
+    decision = (
+        "keep" if {word.lower() for word in words} & columns.kept else settled({*filter(None, map(meaning, words))})
+    )
+    failed = next((kind for kind in (decision, failure) if kind in FAILED), None)
     if value is not None and "own_baseline" in at:
         before = number(cells[at["own_baseline"][0]])
         value = None if before is None else value - before
@@ -235,13 +237,17 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
     measured = {key: amount * unit for key, unit, amount in amounts if amount is not None}
     names = [cells[i].strip("*`") for kind in ("commit", "number") for i in at.get(kind, ())]
-    if said in UNMEASURED:
+    if decision in UNMEASURED:
         value = None
     return Row(
         line=line,
         metric=None if failed else value,
         status=failed or ("ok" if value is not None else None),
-        decision="discard" if failed or said == "pruned" else said if said in (*DECIDED, "baseline") else None,
+        decision="discard"
+        if failed or decision == "pruned"
+        else decision
+        if decision in (*DECIDED, "baseline")
+        else None,
         word=" ".join(words) or None,
         description=" ".join(cells[i] for i in at.get("description", ())[:1])[:DESCRIPTION],
         commit=next((name for name in names if not is_missing(name)), None),
@@ -257,12 +263,15 @@ def _same(cells: Sequence[str], columns: Columns) -> dict[str, str]:
     def filled(kind: str) -> list[int]:
         return [i for i in columns.at.get(kind, ()) if not is_missing(cells[i])]
 
-    places = {kind: filled(kind) for kind in ("script", "setup", "config")}
+    filled_columns = {kind: filled(kind) for kind in ("script", "setup", "config")}
     if "seed" in columns.at and filled("seed"):
-        places["config"] += filled("setting")
-    if places["config"]:
-        places["config"] += [*filled("commit"), *(i for i in filled("description") if columns.names[i] != "name")]
-    return {kind: "\t".join(cells[i] for i in some) for kind, some in places.items()}
+        filled_columns["config"] += filled("setting")
+    if filled_columns["config"]:
+        filled_columns["config"] += [
+            *filled("commit"),
+            *(i for i in filled("description") if columns.names[i] != "name"),
+        ]
+    return {kind: "\t".join(cells[i] for i in some) for kind, some in filled_columns.items()}
 
 
 # -- what the rows say together ------------------------------------------------------------------------------------

@@ -68,12 +68,12 @@ def _logs_in(path: Path) -> Iterator[Path]:
     """The file itself, or the files below a folder with names of logs. It follows no links."""
     if not path.is_dir():
         yield path
-    for place, folders, files in os.walk(path):
-        own = OWN in files
-        folders[:] = [] if own else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
-        for name in [] if own else sorted(files):
-            if _LOG.fullmatch(name) and not (Path(place) / name).is_symlink():
-                yield Path(place) / name
+    for root, folders, files in os.walk(path):
+        is_study = OWN in files
+        folders[:] = [] if is_study else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
+        for name in [] if is_study else sorted(files):
+            if _LOG.fullmatch(name) and not (Path(root) / name).is_symlink():
+                yield Path(root) / name
 
 
 def _write(logs: Sequence[Path], stage: Path, stated: Stated, repository: Path | None) -> None:
@@ -150,17 +150,17 @@ def _commits(rows: Sequence[Row], repository: Path | None, log: str) -> tuple[di
     if repository is None:
         return {}, "no git repository where the log lies; --set repository=PATH names one"
     try:
-        found = joined(rows, repository, log)
+        commits = joined(rows, repository, log)
     except UnreadableLog as error:
         return {}, str(error)
-    return found, "" if found else "the repository has none of the log's commits"
+    return commits, "" if commits else "the repository has none of the log's commits"
 
 
 def _run_events(event: Event, run: ImportedRun, run_id: str, commits: dict[int, Joined]) -> Iterator[Event]:
     about: Event = {"metric": run.metric, "direction": run.direction}
-    own: Event = {"run_id": run_id, "arm_id": content_id("a", run_id), "program_id": event["program_id"]}
-    own |= {"match_id": _match_id(run.metric, run.direction), "import_id": event["import_id"]}
-    yield {"kind": "run_started", **own, **about}
+    run_event: Event = {"run_id": run_id, "arm_id": content_id("a", run_id), "program_id": event["program_id"]}
+    run_event |= {"match_id": _match_id(run.metric, run.direction), "import_id": event["import_id"]}
+    yield {"kind": "run_started", **run_event, **about}
     for row in run.rows:
         yield _row_event(content_id("e", run_id, str(row.number)), run_id, row, commits.get(row.line))
     best = run.rows[-1].best_so_far if run.rows else None

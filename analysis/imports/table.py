@@ -178,12 +178,12 @@ def _is_header(
     cells: Sequence[str], following: Sequence[tuple[int, list[str]]], table: LogTable | None, apart: bool
 ) -> bool:
     """Two names that logs use; or names alone, apart from the rows of ``table``, and numbers below them."""
-    named = [cell for cell in cells if cell]
-    if any(number(cell) is not None or is_missing(cell) or len(cell) > NAME for cell in named) or len(named) < 2:
+    names = [cell for cell in cells if cell]
+    if any(number(cell) is not None or is_missing(cell) or len(cell) > NAME for cell in names) or len(names) < 2:
         return False
-    if sum(_is_known(cell) for cell in named) > 1:
+    if sum(_is_known(cell) for cell in names) > 1:
         return True
-    if any(meaning(cell) for cell in named) or not (table is None or apart or len(cells) != len(table.names)):
+    if any(meaning(cell) for cell in names) or not (table is None or apart or len(cells) != len(table.names)):
         return False
     below = [row for _, row in following if len(row) == len(cells) or (table is None and len(row) > len(cells))]
     return any(number(cell) is not None for row in below for cell in row)
@@ -237,12 +237,12 @@ def _json_log(text: str) -> LogText | None:
         line, counted = line + text.count("\n", counted, start), start
         try:
             value, at = _DECODER.raw_decode(text, start)
-            for place, item in _objects(text, start, value):
-                line, counted = line + text.count("\n", counted, place), place
+            for offset, item in _objects(text, start, value):
+                line, counted = line + text.count("\n", counted, offset), offset
                 record = dict(_flat(item))
-                said = {name: cell for name, cell in record.items() if role(plain_name(name)) in CONFIGURED}
-                if said and record.get("type") == "config":
-                    segments.append((record.get("name", ""), said, []))
+                settings = {name: cell for name, cell in record.items() if role(plain_name(name)) in CONFIGURED}
+                if settings and record.get("type") == "config":
+                    segments.append((record.get("name", ""), settings, []))
                 else:
                     segments[-1][2].append((line, segments[-1][1] | record))
         except (ValueError, RecursionError) as error:

@@ -151,8 +151,8 @@ class Candidate:
     @cached_property
     def roles(self) -> frozenset[str]:
         """Those on which it depends; an optimizer and its rate are worth what they are together."""
-        named = {*self.edit, *(condition.role for condition in self.conditions)}
-        return frozenset(named | set(JOINT) if named & set(JOINT) else named)
+        edited_roles = {*self.edit, *(condition.role for condition in self.conditions)}
+        return frozenset(edited_roles | set(JOINT) if edited_roles & set(JOINT) else edited_roles)
 
     def on(self, task: TaskValues, config: Config) -> Tried:
         """The edit that it is on this script, with what the model expects; None where it asks for nothing."""
@@ -198,18 +198,18 @@ class _Played:
 
     def added(self, tried: Sequence[Tried]) -> tuple[float, float]:
         """What it adds, kept only where it helps, and the share of the tasks where it costs an experiment."""
-        gains = np.array([max(0.0, one[1]) if one else 0.0 for one in tried])
-        costs = np.array([one is not None for one in tried])
+        gains = np.array([max(0.0, gain[1]) if gain else 0.0 for gain in tried])
+        costs = np.array([gain is not None for gain in tried])
         return float(self.weights @ gains), float(self.weights @ costs)
 
     def make(self, pool: dict[Candidate, list[Tried]], chosen: Candidate, *, anyhow: bool = False) -> None:
         """Makes the edit of ``chosen`` on each task where it helps (``anyhow``: where it can be made), takes it out of
         the pool, and tries those again that depend on the roles that changed."""
         changed: dict[int, set[str]] = {}
-        for number, one in enumerate(pool.pop(chosen)):
-            if one and (anyhow or one[1] > 0):
-                self.configs[number].update(one[0])
-                changed[number] = set(one[0])
+        for number, option in enumerate(pool.pop(chosen)):
+            if option and (anyhow or option[1] > 0):
+                self.configs[number].update(option[0])
+                changed[number] = set(option[0])
         for candidate, tried in pool.items():
             for number, roles in changed.items():
                 if not roles.isdisjoint(candidate.roles):
@@ -238,8 +238,10 @@ def choose(tasks: Sequence[TaskValues], *, conditions: bool = True, bundle: bool
 
 
 def _learnt(candidate: Candidate, tried: Sequence[Tried], tasks: Sequence[TaskValues]) -> LearntIdea:
-    gains = [one[1] for one in tried if one]
-    families = sorted({task.family for task, one in zip(tasks, tried, strict=True) if one and one[1] > 0})
+    gains = [tried_gain[1] for tried_gain in tried if tried_gain]
+    families = sorted(
+        {task.family for task, tried_gain in zip(tasks, tried, strict=True) if tried_gain and tried_gain[1] > 0}
+    )
     mean = float(np.mean(gains)) if gains else 0.0
     return LearntIdea(candidate, mean, sum(gain > 0 for gain in gains), len(gains), tuple(families))
 
@@ -251,11 +253,11 @@ def _bundle(tasks: Sequence[TaskValues]) -> Candidate | None:
     """
     edit: dict[str, Value] = {}
     played = _Played(tasks)
-    known = [one for one in _pool(tasks, conditions=False) if _widely_known(one.edit, tasks)]
-    pool = {one: played.try_(one) for one in known}
+    known = [candidate for candidate in _pool(tasks, conditions=False) if _widely_known(candidate.edit, tasks)]
+    pool = {candidate: played.try_(candidate) for candidate in known}
     while pool:
-        gains = {one: np.array([each[1] if each else 0.0 for each in tried]) for one, tried in pool.items()}
-        sure = {one: float(played.weights @ more) - _error(more) for one, more in gains.items()}
+        gains = {candidate: np.array([gain[1] if gain else 0.0 for gain in tried]) for candidate, tried in pool.items()}
+        sure = {candidate: float(played.weights @ more) - _error(more) for candidate, more in gains.items()}
         best = max(sure, key=lambda one: sure[one])
         if sure[best] < LEAST_GAIN:
             break

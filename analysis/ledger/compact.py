@@ -77,14 +77,14 @@ def computed(con: duckdb.DuckDBPyConnection, copy: Path, held: str, name: str, m
     digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in ("numpy", "scipy")).encode())
     for path in sorted(file for part in (analysis, programs) for file in Path(part.__path__[0]).rglob("*.py")):
         digest.update(path.read_bytes())
-    there = copy / f"{name}-{digest.hexdigest()[:32]}.parquet"
+    target = copy / f"{name}-{digest.hexdigest()[:32]}.parquet"
     try:
-        con.execute(f"CREATE {held} TABLE {name} AS FROM {parquet(there)}")
+        con.execute(f"CREATE {held} TABLE {name} AS FROM {parquet(target)}")
         return
     except duckdb.IOException:
         make()
     with contextlib.suppress(OSError, duckdb.IOException):
-        con.execute(f"COPY {name} TO '{quoted(there)}' (USE_TMP_FILE true)")
+        con.execute(f"COPY {name} TO '{quoted(target)}' (USE_TMP_FILE true)")
 
 
 def _home(ledger: Path) -> Path | None:

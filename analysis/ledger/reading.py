@@ -105,17 +105,17 @@ def check(folder: Path | str) -> list[str]:
     """
     problems: list[str] = []
     chains: dict[str, list[str]] = {}
-    named: list[tuple[str, str, Head]] = []
+    heads: list[tuple[str, str, Head]] = []
     for path in segments(folder):
         hashes = chains.setdefault(path.name, [])
         try:
             for record in _records(path):
                 hashes.append(str(record["hash"]))
                 if record["kind"] == "segment":
-                    named += [(path.name, name, head) for name, head in heads_in(record).items()]
+                    heads += [(path.name, name, head) for name, head in heads_in(record).items()]
         except Corrupt as error:
             problems.append(error.message)
-    for by, name, (seq, sha256) in named:
+    for by, name, (seq, sha256) in heads:
         if name in chains and sha256 not in chains[name]:
             problems.append(f"{Path(folder) / name}: record {seq}, which {by} names, is missing")
     return problems + missing(folder)
@@ -128,12 +128,12 @@ def missing(folder: Path | str) -> list[str]:
     """
     folder = Path(folder)
     problems = []
-    for name, by in {name: path.name for path in segments(folder) for name in _first_heads(path)}.items():
+    for name, segment in {name: path.name for path in segments(folder) for name in _first_heads(path)}.items():
         if not (folder / name).is_file():
-            problems.append(f"{folder / name}: this segment is missing; {by} names it")
-    for name, (head, by) in promised(folder).items():
+            problems.append(f"{folder / name}: this segment is missing; {segment} names it")
+    for name, (head, segment) in promised(folder).items():
         if (folder / name).is_file():
-            problems.append(_cut(folder / name, *head, by))
+            problems.append(_cut(folder / name, *head, segment))
     return sorted(filter(None, problems))
 
 

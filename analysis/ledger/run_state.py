@@ -195,7 +195,7 @@ class StudyState:
     @property
     def vetoes(self) -> set[str]:
         """The ids of programs and directives that a person vetoed."""
-        return {wish.text for wish in self.steering.values() if wish.what == "veto"}
+        return {request.text for request in self.steering.values() if request.what == "veto"}
 
     @property
     def attempts(self) -> list[MutationEvent]:

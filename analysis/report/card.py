@@ -34,11 +34,11 @@ class CardRow:
 
 def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     """The picture of an open study as SVG."""
-    found = verdict_of(con)
+    verdict = verdict_of(con)
     name = Path(study).name or study
-    shown = rows_of(found)
-    kicker, left = f"Metaloop · {name}", max(0, len(shown) - MOST_ROWS)
-    return drawn(kicker, found.headline, found.sentences[1:], shown, found.unit, found.cost, left)
+    rows = rows_of(verdict)
+    kicker, left = f"Metaloop · {name}", max(0, len(rows) - MOST_ROWS)
+    return drawn(kicker, verdict.headline, verdict.sentences[1:], rows, verdict.unit, verdict.cost, left)
 
 
 def rows_of(found: Verdict) -> list[CardRow]:
@@ -57,13 +57,13 @@ def drawn(
     """The card as SVG; ``unit``: that of the gains; ``left``: programs that it has no room for."""
     from analysis.report.page import environment
 
-    heads, said, rows = lines_of([headline], HEAD, MOST_HEADS), lines_of(lines, LINE, MOST_LINES), rows[:MOST_ROWS]
-    top = 150.0 + 42 * (len(heads) - 1) + 28 * len(said)
+    heads, body, rows = lines_of([headline], HEAD, MOST_HEADS), lines_of(lines, LINE, MOST_LINES), rows[:MOST_ROWS]
+    top = 150.0 + 42 * (len(heads) - 1) + 28 * len(body)
     step = min(52.0, (BOTTOM - top) / max(len(rows), 1))
     at = Axis.over((end for row in rows for end in (row.gain, row.low, row.high)), LEFT, RIGHT)
     arms = [(row, shortened(row.name, MOST_NAME), round(top + step * (n + 0.5), 1)) for n, row in enumerate(rows)]
     return environment().get_template("card.svg.j2").render(
-        kicker=shortened(kicker, LINE), heads=heads, said=said, arms=arms, unit=unit,
+        kicker=shortened(kicker, LINE), heads=heads, said=body, arms=arms, unit=unit,
         ticks=at.ticks(8) if rows else [], at=at, top=top, below=round(top + step * len(rows), 1),
         foot=shortened(foot, LINE), left=f"; {many(left, 'more program')} not drawn" if left else "",
     )  # fmt: skip

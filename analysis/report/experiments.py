@@ -25,7 +25,7 @@ def embedded(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> dic
             *(rounded(row[name]) for name in ("metric", "gain", "seconds")),
             words.put(row["description"]),
             words.put(row["reason"]),
-            [cites.put(texts.get(one, one)) for one in row["directive_ids"] or ()],
+            [cites.put(texts.get(directive_id, directive_id)) for directive_id in row["directive_ids"] or ()],
             diffs.put(body(row["diff"])),
         ]
         for row in rows

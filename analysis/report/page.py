@@ -190,9 +190,9 @@ def report(con: duckdb.DuckDBPyConnection, study: str, title: str = "") -> str:
 
 @cache
 def environment() -> Environment:
-    made = jinja_environment(TEMPLATES, escaped=True)
-    made.filters["embed"] = embed
-    return made
+    jinja = jinja_environment(TEMPLATES, escaped=True)
+    jinja.filters["embed"] = embed
+    return jinja
 
 
 def embed(value: Any) -> Markup:

@@ -97,17 +97,19 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     stages, stock = _grouped(runs, "stage"), starter("stock").program_id
     several = len(stages) > 1
     columns = stages if several else _grouped(runs, "program_id")
-    tops = [_best(own, champion if own is columns[-1] else None) for own in columns]
+    tops = [_best(column, champion if column is columns[-1] else None) for column in columns]
     top_gain, best = tops[-1] if several else max(tops)
     axis, width = Axis.over((run.gain for run in runs), BOTTOM, TOP), (RIGHT - LEFT) / len(columns)
     y = replace(axis, low=max(axis.low, -axis.high)) if axis.high else axis  # larger losses are drawn at the edge
     dots, lines, intervals = list[Dot](), list[Line](), list[Line]()
     labels, names = list[tuple[float, str]](), list[tuple[float, str]]()
-    for place, (own, (top, _)) in enumerate(zip(columns, tops, strict=True)):
-        begin, strips = LEFT + width * place, _grouped(own, "program_id")
+    for place, (column, (top, _)) in enumerate(zip(columns, tops, strict=True)):
+        begin, strips = LEFT + width * place, _grouped(column, "program_id")
         lines.append((begin, y(top), begin + width, y(top)))
         if several:
-            stage = shortened(own[0].stage.removeprefix("generation-"), MOST_LETTERS // min(len(columns), MOST_NAMES))
+            stage = shortened(
+                column[0].stage.removeprefix("generation-"), MOST_LETTERS // min(len(columns), MOST_NAMES)
+            )
             labels.append((begin + width / 2, stage))
         wide = width / len(strips)
         for beside, strip in enumerate(strips):
@@ -116,7 +118,7 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
             dots += [Dot(x, y(run.gain), kind, f"{run.program}: {number(run.gain)}", run.run_id) for run in strip]
             if wide >= LEAST_WIDTH:
                 names.append((x, shortened(strip[0].program, MOST_NAME)))
-            if not several or own is columns[-1]:
+            if not several or column is columns[-1]:
                 intervals += _interval(strip, x + wide / 4, y)
     unit, whose = runs[0].unit, next(run.program for run in runs if run.program_id == best)
     meanings = {
@@ -135,7 +137,7 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
         _joined(lines) if several else lines,
         y.ticks(6),
         labels[:: len(labels) // MOST_NAMES + 1],
-        [one for one in meanings.items() if one[0] in kinds],
+        [meaning for meaning in meanings.items() if meaning[0] in kinds],
         f"Average gain of the best program: {number(tops[0][0])} at first, {number(top_gain)} {unit} at last",
         names,
         intervals,
@@ -144,16 +146,23 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
 
 def _interval(strip: Sequence[RunGain], x: float, y: Axis) -> list[Line]:
     """A cross at a program's mean, as high as its interval; nothing of a single run."""
-    found = mean_interval([run.gain for run in strip])
-    if found.value is None or found.low is None or found.high is None:
+    interval = mean_interval([run.gain for run in strip])
+    if interval.value is None or interval.low is None or interval.high is None:
         return []
-    return [(x, y(found.low), x, y(found.high)), (x - CROSS, y(found.value), x + CROSS, y(found.value))]
+    return [(x, y(interval.low), x, y(interval.high)), (x - CROSS, y(interval.value), x + CROSS, y(interval.value))]
 
 
 def _best(runs: Iterable[RunGain], champion: str | None) -> tuple[float, str]:
     """The largest mean gain of a program, and the program: ``champion``, where it was chosen before."""
-    means = {own[0].program_id: mean(run.gain for run in own) for own in _grouped(runs, "program_id")}
-    return (means[champion], champion) if champion in means else max((gain, own) for own, gain in means.items())
+    means = {
+        runs_of_program[0].program_id: mean(run.gain for run in runs_of_program)
+        for runs_of_program in _grouped(runs, "program_id")
+    }
+    return (
+        (means[champion], champion)
+        if champion in means
+        else max((gain, runs_of_program) for runs_of_program, gain in means.items())
+    )
 
 
 def of_nights(turns: Sequence[MainTurn], metrics: Mapping[str, tuple[str, str]]) -> list[Progress]:
@@ -193,7 +202,7 @@ def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress
 
 def _joined(lines: Sequence[Line]) -> list[Line]:
     """With upright lines between them."""
-    return [*lines, *((one[2], one[3], other[0], other[1]) for one, other in pairwise(lines))]
+    return [*lines, *((end[2], end[3], other[0], other[1]) for end, other in pairwise(lines))]
 
 
 def _grouped(runs: Iterable[RunGain], key: str) -> list[list[RunGain]]:

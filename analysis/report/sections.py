@@ -37,10 +37,10 @@ class Part:
 
     def legend_of(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
         """The entries of the legend that some row has."""
-        found = {key for row in rows for key, value in row.items() if value is not None}
-        found |= {point["letter"] for row in rows for point in row.get("points", ())}
+        keys = {key for row in rows for key, value in row.items() if value is not None}
+        keys |= {point["letter"] for row in rows for point in row.get("points", ())}
         drawn_from = DRAWN_FROM.get(self.chart, {})
-        return [entry for entry in self.legend if drawn_from.get(entry[0]) in (None, *found)]
+        return [entry for entry in self.legend if drawn_from.get(entry[0]) in (None, *keys)]
 
 
 def with_interval(row: Row) -> Row:

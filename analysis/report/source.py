@@ -51,9 +51,9 @@ class ReportSource:
     def rows(self, name: str, **given: Any) -> Answer[dict[str, Any]]:
         """The same with the rows as dicts; values that the statement does not name are ignored."""
         text = (SQL / f"{name}.sql").read_text(encoding="utf-8").strip()
-        asked = filled(text, {key: given[key] for key in set(_NAME.findall(text))})
-        found = self.con.execute(asked)
-        return Answer(asked, [{key: clean(value) for key, value in row.items()} for row in rows(found)])
+        parameters = filled(text, {key: given[key] for key in set(_NAME.findall(text))})
+        found = self.con.execute(parameters)
+        return Answer(parameters, [{key: clean(value) for key, value in row.items()} for row in rows(found)])
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -96,10 +96,10 @@ def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) ->
     ``decision``: where it is not in the ledger yet."""
     given = json.dumps(decision.record()) if decision else None
     answer = con.execute(statement("verdict/caveats"), {"decision": given})
-    found = {code: (n, detail) for code, n, detail in answer.fetchall()}
+    counts = {code: (n, detail) for code, n, detail in answer.fetchall()}
     known = [
-        Caveat(level, title, clean(text.format(n=found[code][0], detail=found[code][1])))
+        Caveat(level, title, clean(text.format(n=counts[code][0], detail=counts[code][1])))
         for code, (level, title, text) in TEXTS.items()
-        if code in found
+        if code in counts
     ]
     return tuple(known[:MOST])

@@ -89,8 +89,8 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     independent."""
     alone = [claim(gains, measured, (scale.task, scale.unit)) for scale, gains, measured in measured_on]
     tasks = tuple(
-        OnOneTask(s.task, s.unit, s.size, s.of_stock, on.champion, on.tested.gain, on.tested.lead)
-        for (s, _, _), on in zip(measured_on, alone, strict=True)
+        OnOneTask(s.task, s.unit, s.size, s.of_stock, on_task.champion, on_task.tested.gain, on_task.tested.lead)
+        for (s, _, _), on_task in zip(measured_on, alone, strict=True)
     )
     sides = [(*pooled(gains, measured), scale.size) for scale, gains, measured in measured_on]
 
@@ -102,7 +102,7 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
         return mean_over_tasks([difference(gains, measured, role).over(size) for gains, measured, size in sides])
 
     roles = set.intersection(*({role for role in gains if gains[role]} for gains, _, _ in sides))
-    return replace(_claim(roles, mean, apart), tasks=tasks, aa=tuple(each for on in alone for each in on.aa))
+    return replace(_claim(roles, mean, apart), tasks=tasks, aa=tuple(each for on_task in alone for each in on_task.aa))
 
 
 def _claim(

@@ -49,21 +49,27 @@ def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
     count."""
     first, second = arms
     pair = (first.program_id, second.program_id)
-    earlier = [one for one in earlier if (one.arms[0].program_id, one.arms[1].program_id) == pair]
-    studies = [arms, *(one.arms for one in earlier)]
-    each: list[tuple[float, Estimate]] = []
+    earlier = [
+        contrast_ for contrast_ in earlier if (contrast_.arms[0].program_id, contrast_.arms[1].program_id) == pair
+    ]
+    studies = [arms, *(contrast_.arms for contrast_ in earlier)]
+    differences: list[tuple[float, Estimate]] = []
     for ours, theirs in studies:
         n, m = len(ours.gains), len(theirs.gains)
-        each.append((n * m / (n + m), welch_difference(ours.gains, theirs.gains)))
-    total = sum(weight for weight, _ in each)
-    value = sum(weight * one.or_zero for weight, one in each) / total
-    errors = [((weight / total * one.se) ** 2, one.df) for weight, one in each if one.se is not None]
-    known = len(errors) == len(each)
+        differences.append((n * m / (n + m), welch_difference(ours.gains, theirs.gains)))
+    total = sum(weight for weight, _ in differences)
+    value = sum(weight * contrast_.or_zero for weight, contrast_ in differences) / total
+    errors = [
+        ((weight / total * contrast_.se) ** 2, contrast_.df)
+        for weight, contrast_ in differences
+        if contrast_.se is not None
+    ]
+    known = len(errors) == len(differences)
     se = (math.sqrt(sum(error for error, _ in errors)) if known else 0.0) or None  # equal values show no error of 0
-    df = satterthwaite(errors) if known and se else sum(one.df for _, one in each)
+    df = satterthwaite(errors) if known and se else sum(contrast_.df for _, contrast_ in differences)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
-    added = [(one.study, len(one.arms[0].gains), len(one.arms[1].gains)) for one in earlier]
-    found = Contrast(first.name, second.name, first.unit or "", Estimate(value, se, df), n, m, None, added)
-    if found.lead.is_shown or not se:
-        return found
-    return replace(found, needed=runs_needed(abs(value), se / math.sqrt(1 / n + 1 / m)))
+    added = [(contrast_.study, len(contrast_.arms[0].gains), len(contrast_.arms[1].gains)) for contrast_ in earlier]
+    result = Contrast(first.name, second.name, first.unit or "", Estimate(value, se, df), n, m, None, added)
+    if result.lead.is_shown or not se:
+        return result
+    return replace(result, needed=runs_needed(abs(value), se / math.sqrt(1 / n + 1 / m)))

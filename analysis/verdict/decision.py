@@ -326,7 +326,7 @@ def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:
     for twin in (arm for arm in known if arm.role == "a/a"):
         for arm in known:
             if arm.program_id == twin.program_id and arm.role != "a/a":
-                gains = (Estimate(each.gain, each.se, n=each.n) for each in (arm, twin))
+                gains = (Estimate(control.gain, control.se, n=control.n) for control in (arm, twin))
                 return arms_difference(arm.task or "", arm.unit or "", *gains)
     return None
 

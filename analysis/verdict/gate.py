@@ -63,10 +63,10 @@ def decide_last(run: ImportedRun) -> Decision:
         return Decision(KEEP, "first", row.line)
     values, best_values = run.values(row), run.values(best)
     gain = run.sign * (fmean(best_values) - fmean(values))
-    found = decide(run.noise, gain, len(values), len(best_values))
-    if found.reason == "unknown" and (run.noise.noise_df or any(row.is_exact for row in run.rows)):
-        found = replace(found, reason="exact", more_best_runs=0)
-    return replace(found, line=row.line, best_line=best.line)
+    decision = decide(run.noise, gain, len(values), len(best_values))
+    if decision.reason == "unknown" and (run.noise.noise_df or any(row.is_exact for row in run.rows)):
+        decision = replace(decision, reason="exact", more_best_runs=0)
+    return replace(decision, line=row.line, best_line=best.line)
 
 
 def decide(noise: MeasurementNoise, gain: float, runs: int, best_runs: int) -> Decision:
@@ -75,24 +75,24 @@ def decide(noise: MeasurementNoise, gain: float, runs: int, best_runs: int) -> D
     if not error:
         return Decision(UNDECIDED, "unknown", gain=gain, more_best_runs=max(1, NOISE_RUNS - best_runs))
     last_error = noise.difference(0.0, LOOKS[-1].runs, LOOKS[-1].best_runs).se or 0.0
-    found = Decision(UNDECIDED, "looks", 0, None, gain, gain / error, resolvable=resolvable(last_error))
+    decision = Decision(UNDECIDED, "looks", 0, None, gain, gain / error, resolvable=resolvable(last_error))
     is_above_rows = gain >= KEPT * math.sqrt(2) * (noise.rows_sd or 0.0)
     if noise.noise_sd is None:
-        return replace(found, decision=KEEP if is_above_rows else DISCARD, reason="rows")
+        return replace(decision, decision=KEEP if is_above_rows else DISCARD, reason="rows")
     of_seeds = MeasurementNoise(noise.noise_sd, noise.noise_df).difference(gain, runs, best_runs)
-    place = max(i for i, look in enumerate(LOOKS) if not i or (runs >= look.runs and best_runs >= look.best_runs))
-    look, is_last = LOOKS[place], place == len(LOOKS) - 1
+    look_index = max(i for i, look in enumerate(LOOKS) if not i or (runs >= look.runs and best_runs >= look.best_runs))
+    look, is_last = LOOKS[look_index], look_index == len(LOOKS) - 1
     if runs == look.runs or is_last:  # between two looks nothing is decided
         p = of_seeds.one_sided()
         if p <= _tail(look.keep) and (is_above_rows or is_last):
             return replace(
-                found, decision=KEEP if is_above_rows else DISCARD, reason="looks" if is_above_rows else "rows"
+                decision, decision=KEEP if is_above_rows else DISCARD, reason="looks" if is_above_rows else "rows"
             )
         if is_last or p >= _tail(look.discard):
-            return replace(found, decision=DISCARD)
-    following = LOOKS[place + 1]
+            return replace(decision, decision=DISCARD)
+    following = LOOKS[look_index + 1]
     more = max(0, following.runs - runs), max(0, following.best_runs - best_runs)
-    return replace(found, more_runs=more[0], more_best_runs=more[1])
+    return replace(decision, more_runs=more[0], more_best_runs=more[1])
 
 
 def _tail(standard_errors: float) -> float:

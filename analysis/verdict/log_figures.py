@@ -108,21 +108,21 @@ def _gain(run: ImportedRun, first: Row | None, best: Row | None) -> dict[str, An
 
 def _next(run: ImportedRun, steps: Sequence[Row], best: Row | None) -> dict[str, Any]:
     """What to run next: the row with the unknown noise, or the row whose step would be shown first."""
-    found: dict[str, Any] = dict.fromkeys(("next_line", "next_before", "next_errors", "next_runs", "next_rows"))
+    figures: dict[str, Any] = dict.fromkeys(("next_line", "next_before", "next_errors", "next_runs", "next_rows"))
     if not run.noise.is_known:
         runs = 0 if best is None or run.noise.noise_df else max(1, NOISE_RUNS - len(run.values(best)))
         is_exact = any(row.is_exact for row in run.rows)
-        return found if is_exact or not runs else found | {"next_line": best and best.line, "next_runs": runs}
+        return figures if is_exact or not runs else figures | {"next_line": best and best.line, "next_runs": runs}
     gains = [(row, run.gain(row, row.before)) for row in steps if row.before and not _is_shown(row)]
     gains = [(row, gain) for row, gain in gains if gain.or_zero > 0.0 and gain.se]
     if not gains:
-        return found
+        return figures
     row, gain = max(gains, key=lambda pair: (pair[0] is best, pair[1].or_zero / (pair[1].se or 1.0)))
     errors = gain.or_zero / (gain.se or 1.0)
-    found |= {"next_line": row.line, "next_before": row.before and row.before.line, "next_errors": errors}
+    figures |= {"next_line": row.line, "next_before": row.before and row.before.line, "next_errors": errors}
     if run.noise.noise_sd is None:
         needed = NormalDist().inv_cdf(1 - LEVEL / len(run.tries)) / errors
-        return found | {"next_rows": math.ceil((run.noise.n_rows or 0) * needed**2)}
+        return figures | {"next_rows": math.ceil((run.noise.n_rows or 0) * needed**2)}
     tests = 2 * (1 + sum(step in run.rechecks for step in steps if step is not row))
     needed = NormalDist().inv_cdf(1 - LEVEL / tests) * run.noise.noise_sd / gain.or_zero
-    return found | {"next_runs": max(2, math.ceil(2 * needed**2))}
+    return figures | {"next_runs": max(2, math.ceil(2 * needed**2))}

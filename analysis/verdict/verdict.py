@@ -155,12 +155,12 @@ class Verdict:
         digits, nights = self.digits, any(row.kept is not None for row in self.rows)
         out = []
         for row in self.rows:
-            places = interval_decimals(row.low, row.high, digits)
+            digits_of = interval_decimals(row.low, row.high, digits)
             apart = estimate(row.difference, row.difference_low, row.difference_high, digits=digits)
             out.append({
                 "program": row.program, "role": row.role,
-                f"gain, {self.unit}": f"{number(row.gain, places)}{row.unit and ' ' + row.unit}",
-                "95% interval": span(row.low, row.high, places) if row.low is not None else EXACT * row.is_exact,
+                f"gain, {self.unit}": f"{number(row.gain, digits_of)}{row.unit and ' ' + row.unit}",
+                "95% interval": span(row.low, row.high, digits_of) if row.low is not None else EXACT * row.is_exact,
                 "from": many(row.n, row.counted),
                 **({"turns kept": "" if row.kept is None else count(row.kept)} if nights else {}),
                 "champion minus it": apart if row.difference is not None else "",
@@ -326,8 +326,8 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
 
     if d.night:
         yield from scripts_of(d)
-        for one in d.night:
-            yield VerdictRow(one.name, "", one.gain, None, None, one.turns, "turn", kept=one.kept)
+        for part in d.night:
+            yield VerdictRow(part.name, "", part.gain, None, None, part.turns, "turn", kept=part.kept)
         return
     yield VerdictRow(d.name, "champion", *_mean(d.champion), "run")
     yield other(d.tested, "your program" if d.against_own else "stock")
@@ -340,9 +340,9 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
         yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), "run", lead.value, *lead.interval())
     if d.beside:
         yield other(d.beside, "stock")
-    for on in d.tasks:
-        yield VerdictRow(d.name, f"on {on.task}", *_mean(on.champion), "run", unit=on.unit)
-        yield VerdictRow(d.tested.name, f"on {on.task}", *_mean(on.tested), "run", unit=on.unit)
+    for on_task in d.tasks:
+        yield VerdictRow(d.name, f"on {on_task.task}", *_mean(on_task.champion), "run", unit=on_task.unit)
+        yield VerdictRow(d.tested.name, f"on {on_task.task}", *_mean(on_task.tested), "run", unit=on_task.unit)
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
         unit = aa.unit * (aa.unit != d.unit)
@@ -382,10 +382,10 @@ def board_digits(board: Sequence[VerdictRow]) -> int:
 
 @cache
 def template() -> Template:
-    made = jinja_environment(TEMPLATES)
+    environment = jinja_environment(TEMPLATES)
     shown: dict[str, Callable[..., str | int]] = {
         "number": number, "many": many, "p": p_text, "count": count, "digits": interval_decimals,
         "estimate": estimate, "listed": listed, "one_line": one_line, "sentence": script_sentence,
     }  # fmt: skip
-    made.filters |= shown
-    return made.get_template("verdict.j2")
+    environment.filters |= shown
+    return environment.get_template("verdict.j2")

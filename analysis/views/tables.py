@@ -101,7 +101,7 @@ def _recorded(kind: str, event: type[DataclassInstance]) -> str:
 def column_types(kind: type[DataclassInstance]) -> dict[str, str]:
     """The type of the column of each field without metadata, as `from_json` has it: ``…_at`` is a time, anything
     with parts JSON."""
-    hints = {each.name: str(each.type).split(" | ")[0] for each in fields(kind) if not each.metadata}
+    hints = {field_.name: str(field_.type).split(" | ")[0] for field_ in fields(kind) if not field_.metadata}
     return {name: "TIMESTAMP" if name.endswith("_at") else _TYPES.get(hint, "JSON") for name, hint in hints.items()}
 
 

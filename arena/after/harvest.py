@@ -82,8 +82,8 @@ def best_final(on: TaskStudy, executor: Executor) -> HarvestEvent | None:
         event for event in on.state.run(better[0]["run_id"]).verifications.values() if event.stream == "confirmation"
     ]
     event = search.event(winner, verified, experiments=0, finalists=len(better), chosen_by=better[0]["claimed"])
-    failed = event.failed + sum(one.status != "ok" for one in verified)
-    event = replace(event, failed=failed, trust=weakest([event.trust, *(one.trust for one in verified)]))
+    failed = event.failed + sum(outcome.status != "ok" for outcome in verified)
+    event = replace(event, failed=failed, trust=weakest([event.trust, *(outcome.trust for outcome in verified)]))
     on.record(event)
     return event
 
@@ -105,7 +105,7 @@ def starts(on: TaskStudy) -> list[HarvestCandidate]:
     candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]
     candidates += [final_of(on, row) for row in runs]
     first = {candidate.source.source_id: candidate for candidate in reversed(candidates)}
-    once = [each for each in candidates if first[each.source.source_id] is each]
+    once = [start for start in candidates if first[start.source.source_id] is start]
     return once or [untouched(on.task)]
 
 
@@ -176,13 +176,13 @@ class Trainings:
 
         return train(self.on, self.executor, wanted, self.known, event)
 
-    def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
+    def own_runs(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
         """CPU that the candidate's experiments of the search used; without any, those of the run that ended with it."""
         source_id = candidate.source.source_id
         searched = (event for (stage, _), event in sorted(self.known.items()) if stage == "search")
-        own = own_experiments(searched, source_id)
-        if own or candidate.from_run is None:
-            return own
+        own_runs = own_experiments(searched, source_id)
+        if own_runs or candidate.from_run is None:
+            return own_runs
         return own_experiments(self.on.state.run(candidate.from_run).experiments.values(), source_id)
 
     def experiment(
@@ -245,7 +245,9 @@ class Search(Trainings):
         seeds = [self.on.streams.seed("confirmation", self.name, "drift", k) for k in range(len(before))]
         events = self.train("drift", "confirmation", 0, [(untouched(self.task), seed) for seed in seeds])
         now = [event.metric for event in events if event.metric is not None]
-        sd = math.sqrt(statistics.fmean(statistics.variance(each) if len(each) > 1 else 0.0 for each in (before, now)))
+        sd = math.sqrt(
+            statistics.fmean(statistics.variance(values) if len(values) > 1 else 0.0 for values in (before, now))
+        )
         change = self.task.sign * (statistics.fmean(now) - statistics.fmean(before)) if now else math.inf
         return max(-MOST_TOLD, min(change / max(sd, sys.float_info.min), MOST_TOLD)) if change else 0.0
 
@@ -289,14 +291,14 @@ class Search(Trainings):
         """Children of the best candidates, each a source that was not trained before; fewer if none is left."""
         parents = self.best(PARENTS) or [untouched(self.task)]
         configs = [self.task.edits.config(parent.source) for parent in parents]
-        made: dict[str, HarvestCandidate] = {}
+        next_children: dict[str, HarvestCandidate] = {}
         for number in range(first, first + count):
             recorded = self.known.get(("search", number))
-            child = self.rebuilt(recorded) if recorded else self.child(number, parents, configs, made)
+            child = self.rebuilt(recorded) if recorded else self.child(number, parents, configs, next_children)
             if child is None:
                 break
-            made[child.source.source_id] = child
-        return list(made.values())
+            next_children[child.source.source_id] = child
+        return list(next_children.values())
 
     def child(
         self,

@@ -152,8 +152,8 @@ def needed(commits: Sequence[Commit]) -> list[Commit]:
     untouched, left = commits[0].before, list(commits)
     final, _ = built_of(commits, range(len(commits)))
     for commit in commits:
-        rest = [one for one in left if one is not commit]
-        rest[:1] = [replace(one, before=untouched) for one in rest[:1]]
+        rest = [other for other in left if other is not commit]
+        rest[:1] = [replace(other, before=untouched) for other in rest[:1]]
         if rest and built_of(rest, range(len(rest))) == (final, []):
             left = rest
     return left
@@ -214,15 +214,15 @@ def names_of(commits: Sequence[Commit], chosen: Chosen) -> tuple[str, ...]:
 
 
 def said(commits: Sequence[Commit], chosen: Chosen) -> str:
-    gone = [commit.label for i, commit in enumerate(commits) if i not in chosen]
-    return f"without {gone[0]}" if chosen and gone else "the final script" if chosen else "the untouched source"
+    left_out = [commit.label for i, commit in enumerate(commits) if i not in chosen]
+    return f"without {left_out[0]}" if chosen and left_out else "the final script" if chosen else "the untouched source"
 
 
 def announce_import(study: Study, run_id: str) -> None:
     """Record an imported run and its task before the plan, as the views need them."""
-    on = TaskStudy(study)
-    match = enter(on, f"import {run_id}", (), purpose="ablation", stream=STREAM)
-    study.record(announcement(on, match))
+    task_study = TaskStudy(study)
+    match = enter(task_study, f"import {run_id}", (), purpose="ablation", stream=STREAM)
+    study.record(announcement(task_study, match))
     study.record(MatchEndedEvent(match_id=match.match_id, state="imported"))
     study.record(RunStartedEvent(
         task=study.task.name, device_seconds_budget=0.0, run_id=run_id, match_id=match.match_id, arm_id="",

@@ -140,12 +140,12 @@ class Round:
     def gain(self, labels: Sequence[str], untrained: bool = False) -> GainEstimate:
         """Gain of the named samples, all seeds pooled."""
         gains = [gain for label in labels for gain in self.gains(label, untrained)]
-        taken = [one for label in labels for one in self.taken[label].of(untrained)]
-        ends = [metric for one in taken if (metric := _metric(one)) is not None]
+        taken = [outcome for label in labels for outcome in self.taken[label].of(untrained)]
+        ends = [metric for outcome in taken if (metric := _metric(outcome)) is not None]
         still = len(labels) == 1 and bool(self.unmoved(labels[0]))
-        found = gain_over_seeds(gains, self.shared, self.task.data_noise, ignores_seed=still)
-        found = self._with_rows(found, [*self.baseline, *ends], labels, untrained)
-        return replace(found, start=fmean(self.baseline), end=fmean(ends) if ends else None)
+        estimate = gain_over_seeds(gains, self.shared, self.task.data_noise, ignores_seed=still)
+        estimate = self._with_rows(estimate, [*self.baseline, *ends], labels, untrained)
+        return replace(estimate, start=fmean(self.baseline), end=fmean(ends) if ends else None)
 
     def _with_rows(
         self, found: GainEstimate, metrics: Sequence[float], labels: Sequence[str], untrained: bool
@@ -203,9 +203,11 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: 
         folder,
         _,
     ):
-        measured = measure(folder, how.workers, [job for each in jobs.values() for job in each], say)
+        measured = measure(folder, how.workers, [job for jobs_of_round in jobs.values() for job in jobs_of_round], say)
         store = RowStore(folder)
-        rows = {job_id: store.get(each.rows) for job_id, each in measured.items() if each.rows}
+        rows = {
+            job_id: store.get(jobs_of_round.rows) for job_id, jobs_of_round in measured.items() if jobs_of_round.rows
+        }
     taken = {
         s.label: Taken(
             s,

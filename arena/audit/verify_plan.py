@@ -106,6 +106,6 @@ def read_source(path: Path, task: Task) -> Source:
         raise UsageError(message, hint="rename it to one of them")
     name = alike[0] if len(alike) == 1 else "train.py"
     root = path.parents[name.count("/")] if path.as_posix().endswith(f"/{name}") else path.parent
-    found = {file: file for file in files if (root / file).is_file()} | {name: os.path.relpath(path, root)}
-    texts = {file: read_beneath(root, found[file], SOURCE_BYTES).decode("utf-8", "replace") for file in found}
+    paths = {file: file for file in files if (root / file).is_file()} | {name: os.path.relpath(path, root)}
+    texts = {file: read_beneath(root, paths[file], SOURCE_BYTES).decode("utf-8", "replace") for file in paths}
     return Source(tuple((file, texts.get(file, baseline.text(file))) for file in files))

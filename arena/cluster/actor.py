@@ -148,9 +148,9 @@ class WorkerActor:
 def check(sent: StudyConfig, config: StudyConfig, study: Path) -> None:
     """Raise EnvironmentProblem if this machine cannot run the study's experiments, or not comparably."""
     tasks = [Task.load(task) for task in (config.task, *(each.task for each in config.further))]
-    here, there = hardware_class(tasks[0].device), sent.hardware_class
-    if here != there:
-        raise EnvironmentProblem(f"its hardware class is {here}, the study's is {there}")
+    ours, theirs = hardware_class(tasks[0].device), sent.hardware_class
+    if ours != theirs:
+        raise EnvironmentProblem(f"its hardware class is {ours}, the study's is {theirs}")
     for name in ("metaloop", "torch"):
         installed, needed = getattr(versions(), name), getattr(sent.versions, name)
         if installed != needed:
@@ -197,7 +197,7 @@ def lay_tasks(parts: StudyParts, folder: Path) -> StudyConfig:
         write_files(files, Path(at[name]))
     config = parts.config
     moved = {
-        kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
+        kind: [entry.model_copy(update={"task": at[entry.task]}) for entry in getattr(config, kind)]
         for kind in ("further", "held_out")
     }
     return config.model_copy(update={"task": at[config.task], **moved})

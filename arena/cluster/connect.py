@@ -61,9 +61,9 @@ def connect(devices: int) -> Cluster:
     import ray
 
     if not ray.is_initialized():
-        there = address()
-        if there:
-            _join(there)
+        address_ = address()
+        if address_:
+            _join(address_)
         else:  # Ray would start workers with nice 15
             calm = {"worker_niceness": 0}
             here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": calm}
@@ -77,14 +77,14 @@ def address() -> str:
     ``ray start`` writes the address of this machine's cluster to a file. Ray's own `auto` trusts that file and waits
     for minutes if it is out of date.
     """
-    named = os.environ.get("RAY_ADDRESS", "")
-    if named.startswith("ray://"):
+    address_ = os.environ.get("RAY_ADDRESS", "")
+    if address_.startswith("ray://"):
         raise UsageError(
-            f"RAY_ADDRESS={named}: Ray's client protocol is not supported",
+            f"RAY_ADDRESS={address_}: Ray's client protocol is not supported",
             hint="start the command on a node of the cluster, with RAY_ADDRESS=HOST:6379",
         )
-    if named not in ("", "auto"):
-        return "" if named == "local" else named
+    if address_ not in ("", "auto"):
+        return "" if address_ == "local" else address_
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
     return written if written and not connection_error(written) else ""

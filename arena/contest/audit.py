@@ -77,7 +77,7 @@ def check_export(study: Study) -> CheckedExport:
 
 
 def _check(study: Study, scratch: Path) -> CheckedExport:
-    folder, again = study.folder, scratch / "export"
+    folder, copy = study.folder, scratch / "export"
     config = ContestConfig.read(folder)  # also compares rules.md with its hash
     record = _announcement(study)
     _check_ledger(study, record)
@@ -87,10 +87,10 @@ def _check(study: Study, scratch: Path) -> CheckedExport:
     count = _check_settings(study, config)
     contest = _contest_of(study, config, record, scratch)
     count += _check_figures(study, contest)  # before pages are written, whose sentences rest on its figures
-    write_pages(contest, again)
-    (again / "README.md").write_text(index(config.title, folder), encoding="utf-8")
-    count += _check_files(folder, again)
-    compared = {path.name for path in again.iterdir()} | {MARK, RULES, "study.toml", "ledger"}
+    write_pages(contest, copy)
+    (copy / "README.md").write_text(index(config.title, folder), encoding="utf-8")
+    count += _check_files(folder, copy)
+    compared = {path.name for path in copy.iterdir()} | {MARK, RULES, "study.toml", "ledger"}
     others = [f"ledger/{path.name}" for path in sorted((folder / "ledger").iterdir()) if path.suffix != ".jsonl"]
     marks = {
         record["ledger_head"]["segment"]: " (in the announcement)",
@@ -105,10 +105,10 @@ def _check(study: Study, scratch: Path) -> CheckedExport:
 
 
 def _announcement(study: Study) -> Mapping[str, Any]:
-    found = [record for record in read(study.folder / "ledger") if record["kind"] == "announcement"]
-    if len(found) != 1:
-        raise Corrupt(f"{study.folder / 'ledger'}: it has {len(found)} announcements instead of one", hint=HINT)
-    return found[0]
+    records = [record for record in read(study.folder / "ledger") if record["kind"] == "announcement"]
+    if len(records) != 1:
+        raise Corrupt(f"{study.folder / 'ledger'}: it has {len(records)} announcements instead of one", hint=HINT)
+    return records[0]
 
 
 def _check_ledger(study: Study, announcement: Mapping[str, Any]) -> None:
@@ -166,10 +166,10 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
     void = _void_arms(study)
     on = tasks_of(study)[0]
     for signed in announcement["entries"]:
-        found = listed.get(signed["number"])
-        if found is None:
+        entry = listed.get(signed["number"])
+        if entry is None:
             raise Corrupt(f"entries.json lacks the entry {signed['number']}", hint=HINT)
-        mark, name, salt = str(signed["entrant"]), str(found["entrant"]), str(found["salt"])
+        mark, name, salt = str(signed["entrant"]), str(entry["entrant"]), str(entry["salt"])
         is_removed = not salt and name.startswith(f"{FORMER} ")
         if signed["role"] == "program" and not is_removed and person_mark(salt, name) != mark:
             raise Corrupt(f"entries.json: its ledger has another entrant of entry {signed['number']}", hint=HINT)
@@ -180,7 +180,7 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
         arm = content_id("a", content_id("m", study.config.study_id, BOARD), signed["entry_id"])
         gains = [run_gain(on, content_id("r", arm, str(number))) for number in range(config.runs)]
         done = sum(gain is not None for gain in gains)
-        other = found["state"] if found["state"] not in ("void", "verified") else "failed"
+        other = entry["state"] if entry["state"] not in ("void", "verified") else "failed"
         yield ContestEntry(
             **{key: signed[key] for key in SIGNED if key not in ("entrant", "received_at")},
             person=people.get(mark),
@@ -188,10 +188,10 @@ def _rows_of(study: Study, config: ContestConfig, announcement: Mapping[str, Any
             raw=program.document.encode(),
             lint=[],
             received_at=received_at,
-            changed_at=datetime.fromisoformat(found["changed_at"]),
-            failure=found["reason"],
+            changed_at=datetime.fromisoformat(entry["changed_at"]),
+            failure=entry["reason"],
             state="verified" if done >= config.runs else other,
-            void=found["reason"] if arm in void else "",
+            void=entry["reason"] if arm in void else "",
         )
     yield from _acts_of(study)
 
@@ -229,8 +229,8 @@ def _check_figures(study: Study, contest: Contest) -> int:
     raced, void = taking_part(contest, [by_arm[arm] for arm in arms]), _void_arms(study)
     for entry in raced:
         entry.void = ""  # the host may have declared it void since
-    found = figures(contest.config, tasks_of(study)[0], raced, {by_arm[arm] for arm in arms if arm in void})
-    return compare(ANNOUNCED, {key: announced.get(key) for key in found}, found, "state")
+    expected = figures(contest.config, tasks_of(study)[0], raced, {by_arm[arm] for arm in arms if arm in void})
+    return compare(ANNOUNCED, {key: announced.get(key) for key in expected}, expected, "state")
 
 
 def _check_files(folder: Path, again: Path) -> int:

@@ -104,10 +104,10 @@ def write_pages(contest: Contest, target: Path) -> tuple[ContestView, BoardView,
 
 def index(title: str, target: Path) -> str:
     """What the files of an export are, for who gets it."""
-    there = {name: what for name, what in CONTENTS.items() if (target / name).exists()}
-    listed = [f"- [{name}]({name}): {what}" for name, what in there.items()]
+    files = {name: what for name, what in CONTENTS.items() if (target / name).exists()}
+    listed = [f"- [{name}]({name}): {what}" for name, what in files.items()]
     check = "`metaloop verify FOLDER` derives all seeds from the secret and computes the announcement again."
-    decided = "study.toml" in there
+    decided = "study.toml" in files
     used = f"{check} `metaloop standings FOLDER` and `metaloop sql FOLDER` read it, as any study." if decided else ""
     note = used or "The contest was not decided when this was written: the secret and the decision are not in it."
     return "\n".join([f"# {one_line(title)}", "", "An export of a contest of programs.", "", *listed, "", note, ""])
@@ -115,23 +115,25 @@ def index(title: str, target: Path) -> str:
 
 def announcement_text(about: ContestView, board: BoardView) -> str:
     """The decision as it is announced, in markdown."""
-    said, early = board["announcement"], about["closed_early"]
+    announced, early = board["announcement"], about["closed_early"]
     lines = [f"Closed early by the host: {early}"] if early else []
     void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
-    lines += [*void, *sentences(said)]
-    digits = digits_of(said) if said.get("rows") else about["digits"]
-    for row in said.get("rows", ()):
-        gain = f"{number(row['gain'], digits)} {said['unit']}"
+    lines += [*void, *sentences(announced)]
+    digits = digits_of(announced) if announced.get("rows") else about["digits"]
+    for row in announced.get("rows", ()):
+        gain = f"{number(row['gain'], digits)} {announced['unit']}"
         known = f" (95% interval {span(row['low'], row['high'], digits)})" if row["low"] is not None else ""
-        how = race_result(row, said)
+        how = race_result(row, announced)
         lines.append(f"- {arm_label(row)}: {gain}{known}, {many(row['n'], 'run')}{f'; {how}' if how else ''}")
-    for who in (*said.get("left_out", ()), *said.get("not_racing", ())):
+    for who in (*announced.get("left_out", ()), *announced.get("not_racing", ())):
         lines.append(f"- {_named(who)}: {who['why']}")
-    if head := said.get("ledger_head"):
+    if head := announced.get("ledger_head"):
         lines.append(f"The ledger's head, of all that this follows from: {head['segment']} {head['hash']}")
-    lines.append(f"Secret: {said['secret']}. This prints its SHA-256, {said['secret_hash']}, published at the opening:")
-    body = "\n\n".join(one_line(line) for line in [said["headline"], *lines])
-    return f"# {one_line(about['title'])}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
+    lines.append(
+        f"Secret: {announced['secret']}. This prints its SHA-256, {announced['secret_hash']}, published at the opening:"
+    )
+    body = "\n\n".join(one_line(line) for line in [announced["headline"], *lines])
+    return f"# {one_line(about['title'])}: the decision\n\n{body}\n\n    {secret_check(announced)}\n"
 
 
 def _named(who: NamedEntry) -> str:

@@ -126,11 +126,11 @@ def _fits(name: str, edit: Mapping[str, Any], texts: Mapping[str, str]) -> bool:
     if edit.get("kind") != "patch":
         return edit["at"] in nested_values.read("train.py", text) if edit.get("at") else name in constants.read(text)
     changed = dict(texts)
-    for each in edit.get("replace", []):
-        file = each.get("file", "train.py")
-        if changed.get(file, "").count(each["find"]) != 1:
+    for replacement in edit.get("replace", []):
+        file = replacement.get("file", "train.py")
+        if changed.get(file, "").count(replacement["find"]) != 1:
             return False
-        changed[file] = changed[file].replace(each["find"], each["with"])
+        changed[file] = changed[file].replace(replacement["find"], replacement["with"])
     return True
 
 

@@ -223,8 +223,8 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
     if len({len(lines) for lines in rows}) > 1:
         return None
     out: list[str] = []
-    for mine, before, other in zip(*rows, strict=True):
-        if before not in (mine, other) and mine != other:
+    for own_line, before, other in zip(*rows, strict=True):
+        if before not in (own_line, other) and own_line != other:
             return None
-        out.append(other if mine == before else mine)
+        out.append(other if own_line == before else own_line)
     return "".join(out)

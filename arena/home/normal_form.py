@@ -61,14 +61,14 @@ def has_no_effect(node: ast.stmt) -> bool:
 
 def main() -> None:
     confine(CPU_SECONDS)
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for name, text in json.load(sys.stdin).items():
         try:
-            found[name] = normal_form(text)
+            settings[name] = normal_form(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             json.dump({"fault": f"{name} is not Python: {error}"[:200]}, sys.stdout)
             return
-    json.dump({"found": found}, sys.stdout)
+    json.dump({"found": settings}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -136,10 +136,10 @@ def contributors(blocks: Sequence[BlockSummary]) -> list[Contributor]:
         if block.proposal and not block.void:
             merged.setdefault(block.by, []).append(block)
     rows = []
-    for name, found in merged.items():
-        gain = math.fsum(block.gain for block in found)
-        half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in found))
-        rows.append(Contributor(name, len(found), gain, gain - half, gain + half))
+    for name, own_blocks in merged.items():
+        gain = math.fsum(block.gain for block in own_blocks)
+        half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in own_blocks))
+        rows.append(Contributor(name, len(own_blocks), gain, gain - half, gain + half))
     return sorted(rows, key=lambda row: (-row.gain, row.name))
 
 

@@ -211,10 +211,10 @@ class VolunteerSession:
             raise drained(study)
         final = final_source(study, run_id, run.ended.final_source_id)
         changed = {name: text for name, text in final.files if about.files.get(name) != text}
-        found = gain_estimate(TaskStudy(study), "selection", list(run.verifications.values()))
-        if not changed or found.gain <= (found.se or 0.0):
+        estimate = gain_estimate(TaskStudy(study), "selection", list(run.verifications.values()))
+        if not changed or estimate.gain <= (estimate.se or 0.0):
             return None
-        return Proposal(base=about.commit, files=changed, gain=found.gain, error=found.se)
+        return Proposal(base=about.commit, files=changed, gain=estimate.gain, error=estimate.se)
 
     def hand_in(self, folder: Path, before: ProposalAnswer | None = None) -> None:
         """Send the proposal of a run, keep the host's answer, and print it unless it is as ``before``."""

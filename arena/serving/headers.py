@@ -89,11 +89,11 @@ class SafeHeaders:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                own = headers.get(POLICY)
+                policy = headers.get(POLICY)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if own in (CARD_POLICY, REPORT_POLICY):
-                    headers[POLICY] = own
+                if policy in (CARD_POLICY, REPORT_POLICY):
+                    headers[POLICY] = policy
                 headers.setdefault("cache-control", "no-cache")
             await send(message)
 

@@ -45,7 +45,9 @@ class Intake:
             batch = [self._waiting.get()]
             while len(batch) < MOST and not self._waiting.empty():
                 batch.append(self._waiting.get())
-            batch = [one for one in batch if one[1].set_running_or_notify_cancel()]  # from here it cannot be cancelled
+            batch = [
+                request for request in batch if request[1].set_running_or_notify_cancel()
+            ]  # from here it cannot be cancelled
             if not batch:
                 continue
             try:

@@ -41,10 +41,10 @@ def add_handlers(
     @app.exception_handler(HttpProblem)
     def http(request: Request, why: HttpProblem) -> Response:
         detail: Any = why.detail
-        said = detail if isinstance(detail, dict) else {"message": detail}
-        message, hint = one_line(str(said["message"])), one_line(str(said.get("hint", "")))
+        body = detail if isinstance(detail, dict) else {"message": detail}
+        message, hint = one_line(str(body["message"])), one_line(str(body.get("hint", "")))
         if page is None or not for_a_reader(request):
-            answer = {**said, "message": message, "hint": hint}
+            answer = {**body, "message": message, "hint": hint}
             return JSONResponse({"error": answer}, why.status_code, headers=why.headers)
         if message == NO_PAGE:
             message = f"There is no page at the address {request.url.path[:80]}"

@@ -126,7 +126,7 @@ class StudyConfig(BaseModel):
         """The config with the task and budget of one of its tasks; empty is the first. Raises NotFound."""
         if task_id in ("", self.task_id):
             return self
-        other = next((each for each in self.others if each.task_id == task_id), None)
+        other = next((entry for entry in self.others if entry.task_id == task_id), None)
         if other is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
         return self.model_copy(update={name: getattr(other, name) for name in FurtherTask.model_fields})

@@ -102,7 +102,7 @@ class StudySetup:
         """As study.toml holds it, with a new secret, or that of the seed."""
         streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        others = [Task.load(each.task) for each in (*self.further, *self.held_out)]
+        others = [Task.load(entry.task) for entry in (*self.further, *self.held_out)]
         return StudyConfig(
             study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
             created_at=created,
@@ -118,7 +118,7 @@ class StudySetup:
             workers=self.workers,
             devices=self.devices,
             fixed_steps=self.fixed_steps,
-            sandbox=all(holds(each, self.sandbox) for each in (self.task, *others)),
+            sandbox=all(holds(entry, self.sandbox) for entry in (self.task, *others)),
             confined=self.confined,
             researcher=self.researcher,
             llm=self.model_config or ModelConfig(),

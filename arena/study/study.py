@@ -60,10 +60,10 @@ class Study:
 
     def agree(self) -> None:
         """Raise NotComparable on other hardware than the study was measured on."""
-        here = hardware_class(self.task.device)
-        if self.config.hardware_class != here and not on_cluster():
+        hardware = hardware_class(self.task.device)
+        if self.config.hardware_class != hardware and not on_cluster():
             raise NotComparable(
-                f"{self.folder} was measured on {self.config.hardware_class}, but this machine is {here}",
+                f"{self.folder} was measured on {self.config.hardware_class}, but this machine is {hardware}",
                 hint="resume it there, or start a new study here",
             )
 

@@ -61,14 +61,14 @@ class TaskSet:
         entered = list(entries)
         return [
             enter(
-                each,
-                f"{label}-{each.task.name}" if number else label,
+                task_study,
+                f"{label}-{task_study.task.name}" if number else label,
                 entered,
                 purpose=purpose,
                 stream=stream,
                 generation=generation,
             )
-            for number, each in enumerate(self)
+            for number, task_study in enumerate(self)
         ]
 
     def play(self, executor: Executor, matches: Sequence[Match], racer: Racer, progress: Progress) -> Scores:
@@ -101,11 +101,11 @@ class TaskSet:
         common = min(len(arm.gains) for arms in scores for arm in arms)
         return [
             scale_of(
-                on.task.name,
-                on.task.unit,
+                task_study.task.name,
+                task_study.task.unit,
                 [(arm.program.program_id, score.gains[:common]) for arm, score in zip(match.arms, arms, strict=True)],
             )
-            for on, arms in zip(self, scores, strict=True)
+            for task_study, arms in zip(self, scores, strict=True)
         ]
 
     def scales(self, before: int | None = None) -> list[GainScale]:
@@ -119,16 +119,16 @@ class TaskSet:
             if match_id in state.ended_matches and match.purpose in SELECTING
             if before is None or (match.generation or 0) < before
         ]
-        played = [[match for match in raced if match.task == on.task.name] for on in self]
+        played = [[match for match in raced if match.task == task_study.task.name] for task_study in self]
         if not all(played):
             return []
         return [
             scale_of(
-                on.task.name,
-                on.task.unit,
-                [(arm.program_id, settled_gains(on, arm.arm_id)) for match in matches for arm in match.arms],
+                task_study.task.name,
+                task_study.task.unit,
+                [(arm.program_id, settled_gains(task_study, arm.arm_id)) for match in matches for arm in match.arms],
             )
-            for on, matches in zip(self, played, strict=True)
+            for task_study, matches in zip(self, played, strict=True)
         ]
 
 

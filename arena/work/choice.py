@@ -33,8 +33,8 @@ def hardware_of_jobs(device: Device = "cpu") -> str:
     """The hardware class of a new study's jobs on that device: this machine's, or that of a cluster."""
     from trainer.gpu import hardware_class
 
-    there = getattr(EXECUTORS.get(chosen()), "hardware", None)
-    return (there and there(device)) or hardware_class(device)
+    hardware = getattr(EXECUTORS.get(chosen()), "hardware", None)
+    return (hardware and hardware(device)) or hardware_class(device)
 
 
 def on_cluster() -> bool:

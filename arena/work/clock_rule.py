@@ -66,8 +66,8 @@ def own_experiments(events: Iterable[TimedExperiment], source_id: str) -> tuple[
 def excess(own: Iterable[CpuUse], outcome: Outcome, key: str) -> float | None:
     """CPU-seconds by which ``outcome`` exceeds the longest of ``own``; None without recorded values."""
     known = [used for row in own if (used := getattr(row, key)) is not None]
-    mine = getattr(outcome, key)
-    return None if mine is None or not known else float(mine - max(known))
+    value = getattr(outcome, key)
+    return None if value is None or not known else float(value - max(known))
 
 
 def overrun(own: Iterable[CpuUse], outcome: Outcome) -> str:
@@ -77,9 +77,9 @@ def overrun(own: Iterable[CpuUse], outcome: Outcome) -> str:
     """
     own = list(own)
     for key, (what, share, seconds) in _RULES.items():
-        over, mine = excess(own, outcome, key), getattr(outcome, key)
-        if over is not None and over > share * (mine - over) + seconds:
-            return f"clock: {mine:.3f} CPU-s of {what}, at most {mine - over:.3f} in the source's own experiments"
+        over, used = excess(own, outcome, key), getattr(outcome, key)
+        if over is not None and over > share * (used - over) + seconds:
+            return f"clock: {used:.3f} CPU-s of {what}, at most {used - over:.3f} in the source's own experiments"
     return ""
 
 
@@ -97,9 +97,9 @@ def verification(trainer: Trainer, spec: Spec, own: Iterable[CpuUse]) -> Outcome
         spent += outcome.device_seconds_spent
         text = overrun(own, outcome) if outcome.status == "ok" else ""
         if text and seed is not None:
-            again = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False, alone=alone)
-            spent += again.device_seconds_spent
-            text = overrun((*own, _at_most(again, own)), outcome)
+            repeated = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False, alone=alone)
+            spent += repeated.device_seconds_spent
+            text = overrun((*own, _at_most(repeated, own)), outcome)
         failed = outcome.status in _OF_LOAD and not alone
         if not text and not failed:
             return replace(outcome, device_seconds_spent=spent)

@@ -43,12 +43,12 @@ class StopRequest:
         self._noted = False
 
     def is_made(self) -> bool:
-        made = self._file.exists()
-        if made and not self._noted:
+        is_requested = self._file.exists()
+        if is_requested and not self._noted:
             self._noted = True
             text = "stopping: experiments in flight end first (Ctrl-C twice kills them)"
             self._progress({"kind": "note", "text": text})
-        return made
+        return is_requested
 
 
 def rebuild(error: ErrorRecord, before: str = "") -> MetaloopError:

@@ -23,7 +23,7 @@ def spend_of(calls: Iterable[CallEvent]) -> Spend:
 
     Added up by their numbers: threads emit them in any order, and sums of floats depend on it.
     """
-    made = sorted(calls, key=lambda call: (call.number, call.status))
-    prices = [call.usd for call in made]
+    recorded = sorted(calls, key=lambda call: (call.number, call.status))
+    prices = [call.usd for call in recorded]
     usd = None if None in prices else math.fsum(price for price in prices if price is not None)
-    return Spend(len(made), sum(call.tokens for call in made), usd)
+    return Spend(len(recorded), sum(call.tokens for call in recorded), usd)

@@ -49,16 +49,16 @@ def facts_of(bench: Bench) -> Facts:
 def _experiment_facts(bench: Bench, record: Experiment, head: Experiment, notes: Sequence[str] = ()) -> Facts:
     """One experiment, and its comparison with ``head``, the head before it: the means of both over the seeds that both
     were trained with, the gain and its standard error."""
-    found = None if record.source == head.source else difference(bench, record, head)
-    pairs = same_seed_pairs(bench, record, head) if found else []
+    compared = None if record.source == head.source else difference(bench, record, head)
+    pairs = same_seed_pairs(bench, record, head) if compared else []
     means = [sum(one.metric or 0.0 for one in side) / len(side) for side in zip(*pairs, strict=True)] or [None, None]
     return facts_of(bench) | {
         **_row(record),
         "reason": record.reason,
-        "gain_over_head": found.value if found else None,
-        "gain_se": found.se if found else None,
-        "better": decide_by(bench, found) == "keep",
-        "resolved": decide_by(bench, found) != "undecided",
+        "gain_over_head": compared.value if compared else None,
+        "gain_se": compared.se if compared else None,
+        "better": decide_by(bench, compared) == "keep",
+        "resolved": decide_by(bench, compared) != "undecided",
         "compared_seeds": len(pairs),
         "compared_metric": means[1],
         "compared_head": means[0],

@@ -55,10 +55,10 @@ def _asks(plain: list[str]) -> bool:
     entry = os.path.join(worktree, os.environ.get("METALOOP_ENTRY", "train.py"))
     if plain[:1] == ["python"] and plain[1:] and os.path.realpath(plain[1]) == os.path.realpath(entry):
         return True
-    own = _plain(shlex.split(os.environ.get("METALOOP_COMMAND", "")))
-    if not own or os.path.realpath(os.getcwd()) != os.path.realpath(worktree):
+    command = _plain(shlex.split(os.environ.get("METALOOP_COMMAND", "")))
+    if not command or os.path.realpath(os.getcwd()) != os.path.realpath(worktree):
         return False
-    pattern = re.escape(" ".join(own))
+    pattern = re.escape(" ".join(command))
     for name in ("seed", "budget"):
         pattern = pattern.replace(re.escape(f"{{{name}}}"), r"\S+")
     return re.fullmatch(pattern, " ".join(plain)) is not None
@@ -104,11 +104,11 @@ def _experiment(arguments: list[str]) -> int:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--json", dest="style", action="store_const", const="json", default="text")
     parser.add_argument("-h", "--help", action="store_true")
-    given = vars(parser.parse_args(arguments))
-    if given.pop("help"):
+    options = vars(parser.parse_args(arguments))
+    if options.pop("help"):
         print(USAGE, end="")
         return 0
-    return ask(**given)
+    return ask(**options)
 
 
 def _become(words: list[str]) -> NoReturn:

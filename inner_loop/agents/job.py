@@ -75,7 +75,7 @@ def _in_sandbox(
     """The job with all that its sandbox shows. Files of its home are copied, so that a tool may rewrite its own."""
     from trainer.sandbox.view import checked  # for Linux alone
 
-    shown = [checked(path, job.hidden) for path in readable]
+    paths = [checked(path, job.hidden) for path in readable]
     sockets = {EXPERIMENTS: experiment_socket, GATEWAY: gateway}
     bound = {path_inside: socket for path_inside, socket in sockets.items() if socket is not None}
     copies: dict[str, bytes] = {}
@@ -87,10 +87,10 @@ def _in_sandbox(
             bound[target] = path
         else:
             copies[target] = _home_file(path)
-    tools = [str(path / "bin") for path in shown if (path / "bin").is_dir()]
-    tools += [str(path) for path in shown if path.name == "bin"]
+    tools = [str(path / "bin") for path in paths if (path / "bin").is_dir()]
+    tools += [str(path) for path in paths if path.name == "bin"]
     relays = {GATEWAY: GATEWAY_PORT} if gateway else {}
-    readable_paths = {str(path): path for path in shown}
+    readable_paths = {str(path): path for path in paths}
     return replace(job, readable=readable_paths, bound=bound, copies=copies, relays=relays, tools=tools)
 
 

@@ -187,12 +187,16 @@ class AgentSession:
     def _because(self, given: list[str]) -> tuple[list[str], list[str]]:
         """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
         unknown ones."""
-        ids = [one.directive_id for one in self.program.directives]
+        ids = [directive.directive_id for directive in self.program.directives]
         cited, unknown = [], []
         for text in given:
             numbered = [ids[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(ids) else []
-            begun = [one for one in ids if len(text) >= 4 and one.startswith(text)]
-            matches = numbered or begun or [one for one in ids if self.program.addresses[one] == text.strip()]
+            begun = [directive for directive in ids if len(text) >= 4 and directive.startswith(text)]
+            matches = (
+                numbered
+                or begun
+                or [directive for directive in ids if self.program.addresses[directive] == text.strip()]
+            )
             if len(matches) == 1:
                 cited += matches
             else:
@@ -213,15 +217,20 @@ class AgentSession:
     def _log(self, record: Experiment, head: Experiment) -> AgentReply:
         """An experiment's output, and its comparison with ``head``; that of an earlier attempt is in a file of the
         run's folder."""
-        said, path = record.log, self.logs / f"{record.number:04d}.log" if self.logs else None
-        if not said and path and path.is_file():
-            said = path.read_text(encoding="utf-8", errors="replace")
-        return answers.log(self.bench, record, head, said, self._aliases)
+        text, path = record.log, self.logs / f"{record.number:04d}.log" if self.logs else None
+        if not text and path and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+        return answers.log(self.bench, record, head, text, self._aliases)
 
     def _directives(self) -> AgentReply:
         rows = [
-            {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
-            for at, one in enumerate(self.program.directives)
+            {
+                "number": at,
+                "directive_id": directive.directive_id,
+                "heading": directive.heading,
+                "text": one_line(directive.text)[:200],
+            }
+            for at, directive in enumerate(self.program.directives)
         ]
         lines = ["{number:>3}  {directive_id}  {heading}: {text:.80}".format(**row) for row in rows]
         return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})

@@ -64,7 +64,14 @@ def lay(
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    line = {one.number: (one.source, one.description or "experiment") for one in _line(history, head)} if head else {}
+    line = (
+        {
+            experiment.number: (experiment.source, experiment.description or "experiment")
+            for experiment in _line(history, head)
+        }
+        if head
+        else {}
+    )
     line[0] = history[0].source if history else task.baseline(), f"{task.name}: the untouched baseline"
     commits: dict[int, str] = {}
     for number, (source, subject) in sorted(line.items()):

@@ -89,7 +89,7 @@ def provided(task: Task) -> list[str]:
     lines: list[str] = []
     for path, data in ((Path(name), data) for name, data in task.shared_files if name.endswith(".py")):
         code = data.decode("utf-8", "replace")
-        constants = [one[0] for one in _CONSTANT.finditer(code) if words.intersection(one[1].split(", "))]
+        constants = [match[0] for match in _CONSTANT.finditer(code) if words.intersection(match[1].split(", "))]
         lines += [f"`{path.stem}`: {'; '.join(constants)}"] if constants else []
         tree = syntax_tree(code)
         for node in tree.body if tree else ():
@@ -132,7 +132,11 @@ class Prompts:
             allowed=_allowed,
             patches=self._patches([knob.name for knob in knobs if knob.kind == "patch"], short=True),
             prose=self._prose,
-            settings=[one for one in self._settings if not (self._fixed["night"] and one[1].startswith(NIGHT_RULES))],
+            settings=[
+                setting
+                for setting in self._settings
+                if not (self._fixed["night"] and setting[1].startswith(NIGHT_RULES))
+            ],
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
@@ -146,15 +150,15 @@ class Prompts:
         """The messages of one turn, as long as the model's context has room for. Deterministic except for the log,
         which is marked as volatile. ``training``: what is being trained, or will be beside this turn's edit; ``lost``:
         turns in a row without an experiment; ``error``: why an earlier reply does not apply to this source."""
-        waiting = [one for one in book.open_ideas(role.name, bench.head.config, bench.history) if one is not idea]
+        waiting = [item for item in book.open_ideas(role.name, bench.head.config, bench.history) if item is not idea]
         notes = book.notes_for(role.name, self._charter.standups, len(bench.history))[-SHOWN:]
         texts = [note.text if note.by == role.name else str(note) for note in notes]
-        drawn = [(line(one.description, 100), bench.head.source.diff(one.source)) for one in training if one.source]
+        drawn = [(line(item.description, 100), bench.head.source.diff(item.source)) for item in training if item.source]
         values = self._fixed | {
             "bench": bench, "role": role, "idea": idea, "lost": lost, "error": error,
             "metric": partial(_metric, bench),
             "sd": seed_sd(bench),
-            "has_unresolved": any(one.decision == "undecided" for one in bench.history),
+            "has_unresolved": any(item.decision == "undecided" for item in bench.history),
             "described": role.name in self._prose,
             "colleagues": [other.name for other in self._among if other is not role],
             "notes": [*(sentences_of(text, OLD_NOTE) for text in texts[:-1]), *texts[-1:]],
@@ -206,7 +210,9 @@ def patch_text(task: Task, name: str) -> str:
     except EditError:
         return ""
     changed = set(changed_lines("\n".join(lines)))
-    shown = [one for one, after in pairwise([*lines, ""]) if one in changed or (one[:1] == " " and after[:1] == "+")]
+    shown = [
+        line for line, after in pairwise([*lines, ""]) if line in changed or (line[:1] == " " and after[:1] == "+")
+    ]
     return clean("\n".join(shown))
 
 

@@ -55,10 +55,10 @@ def _row(bench: Bench, record: Experiment, several: bool, own: str) -> str:
 def not_kept(bench: Bench, rows: int) -> str:
     """The changed lines of the last experiments that were not kept, of the last ``rows``, without those whose title has
     the one new line already."""
-    recent = [one for one in bench.history[-rows:] if one.decision in NOT_KEPT and one.diff] if rows else []
-    untold = [one for one in recent if not _in_title(changed_lines(one.diff), one.description)]
+    recent = [record for record in bench.history[-rows:] if record.decision in NOT_KEPT and record.diff] if rows else []
+    untold = [record for record in recent if not _in_title(changed_lines(record.diff), record.description)]
     most = min(CHANGES, rows // 4)
-    return changes((str(one.number), one.diff) for one in untold[-most:]) if most else ""
+    return changes((str(record.number), record.diff) for record in untold[-most:]) if most else ""
 
 
 def changes(diffs: Iterable[tuple[str, str]], most: int = CHANGED_LINES) -> str:
@@ -101,10 +101,10 @@ def _gain(bench: Bench, record: Experiment) -> str:
         return ""
     gain = bench.gain(record, parent)
     kept = (r.number for r in reversed(bench.history[: record.number]) if r.decision in ("keep", "baseline"))
-    on = "" if parent.number == next(kept, None) else f" on {parent.number}"
+    parent_note = "" if parent.number == next(kept, None) else f" on {parent.number}"
     if compared and record.gain_se and bench.kept_errors:
-        return f" ({compared}{on})"
-    return "" if gain is None else f" ({gain:+.3g}{on})"
+        return f" ({compared}{parent_note})"
+    return "" if gain is None else f" ({gain:+.3g}{parent_note})"
 
 
 def _training(bench: Bench, record: Experiment) -> str:

@@ -80,7 +80,7 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
     for name, upstream in upstreams.items():
         key = _first(upstream.keys, ours)
         if secret := key or _first(upstream.tokens, ours):
-            variable = next((one for one in upstream.base if ours.get(one)), "")
+            variable = next((variable_ for variable_ in upstream.base if ours.get(variable_)), "")
             url = _address(ours[variable], variable) if variable else upstream.url
             is_bearer = upstream.protocol == "openai" or not key
             header = {"authorization": f"Bearer {secret}"} if is_bearer else {"x-api-key": secret}

@@ -218,8 +218,8 @@ def reported(usage: Any) -> TokenUsage | None:
         tokens_in += cached + written
     cached = min(cached, tokens_in)
     written = min(written, tokens_in - cached)
-    found = TokenUsage(tokens_in, tokens_out, cached, written, min(hour, written))
-    return found if found.tokens else None
+    reported_usage = TokenUsage(tokens_in, tokens_out, cached, written, min(hour, written))
+    return reported_usage if reported_usage.tokens else None
 
 
 def as_dict(value: Any) -> dict[str, Any]:

@@ -23,6 +23,6 @@ def render(name: str, **values: Any) -> str:
 def _environment() -> Environment:
     from inner_loop.chat.quoting import file_block
 
-    made = jinja_environment(FOLDER, whole=True)
-    made.filters["file_block"] = file_block
-    return made
+    environment = jinja_environment(FOLDER, whole=True)
+    environment.filters["file_block"] = file_block
+    return environment

@@ -236,7 +236,9 @@ class ChatResearcher(WaveResearcher):
         return None
 
     def _tried(self, bench: Bench, beside: Sequence[Proposal]) -> frozenset[str]:
-        sources = [one.source for one in beside] + [one.source for one in bench.history if self._charter.no_repeat]
+        sources = [record.source for record in beside] + [
+            record.source for record in bench.history if self._charter.no_repeat
+        ]
         return frozenset(source.source_id for source in sources if source)
 
     # --- results of turns ----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def confirm(bench: Bench, directive_ids: tuple[str, ...] = ()) -> Experiment:
     if len(entrants) < 2 or affordable < len(entrants):
         return bench.head
     first = bench.next_replicate()
-    again = [(entrant, first + seed) for seed in range(affordable // len(entrants)) for entrant in entrants]
+    repeats = [(entrant, first + seed) for seed in range(affordable // len(entrants)) for entrant in entrants]
     proposals = [
         Proposal(
             parent=entrant,
@@ -30,10 +30,10 @@ def confirm(bench: Bench, directive_ids: tuple[str, ...] = ()) -> Experiment:
             replicate=seed,
             description=f"{entrant.description}, fresh seed {seed}",
         )
-        for entrant, seed in again
+        for entrant, seed in repeats
     ]
     losses: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}
-    for (entrant, _), record in zip(again, bench.experiments(proposals), strict=False):
+    for (entrant, _), record in zip(repeats, bench.experiments(proposals), strict=False):
         bench.decide(record, "confirm", f"fresh seed for experiment {entrant.number}")
         losses[entrant.number].append(math.inf if record.metric is None else bench.task.sign * record.metric)
     complete = [entrant for entrant in entrants if math.inf not in losses[entrant.number]]

@@ -241,9 +241,9 @@ def with_shares(config: ModelConfig) -> ModelConfig:
             f"{tokens} tokens per run are fewer than {LEAST_REPLIES} replies of {config.reply_tokens}",
             hint=f"--set run_tokens={least} or more, or a smaller reply_tokens",
         )
-    for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
-        if one and whole and one > whole:
-            raise UsageError(f"run_{name} {one:g} is more than max_{name} {whole:g}", hint=f"lower --set run_{name}")
+    for name, spent, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
+        if spent and whole and spent > whole:
+            raise UsageError(f"run_{name} {spent:g} is more than max_{name} {whole:g}", hint=f"lower --set run_{name}")
     return config.model_copy(update={"run_usd": usd, "run_tokens": tokens})
 
 

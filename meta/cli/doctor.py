@@ -61,11 +61,11 @@ class Check:
     def row(self) -> Row:
         state, cure = "ok", ""
         try:
-            found = self.run()
+            check = self.run()
         except (MetaloopError, ImportError, OSError) as error:
-            found, state = str(error), self.problem
+            check, state = str(error), self.problem
             cure = getattr(error, "hint", "") or self.cure
-        return {"check": self.name, "state": state, "found": found, "cure": cure}
+        return {"check": self.name, "state": state, "found": check, "cure": cure}
 
 
 @verb(
@@ -143,8 +143,8 @@ def train_small_task() -> None:
 
 def agents() -> str:
     """The programs that researchers start; `-r command:NAME` runs an agent."""
-    found = {name: here for kind in RESEARCHERS.names for name, here in describe(kind).installed().items()}
-    installed, missing = ([name for name in found if found[name] == there] for there in (True, False))
+    versions = {name: here for kind in RESEARCHERS.names for name, here in describe(kind).installed().items()}
+    installed, missing = ([name for name in versions if versions[name] == there] for there in (True, False))
     return f"{', '.join(installed) or 'none'}; not installed: {', '.join(missing) or 'none'}"
 
 

@@ -86,13 +86,13 @@ def resume(
     that are set replace the study's; ``workers``: too, unless None."""
     study = opened(folder)
     kind = kind_of(study.config)
-    own = kind, kind.read_plan(study.config)
+    draft = kind, kind.read_plan(study.config)
     tasks = StudyTasks.of(study.config)
     refuse_early(ending, kind, tasks.training[0])
-    work = unfinished_work(study, own)
+    work = unfinished_work(study, draft)
     if work is None:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
-        show_result(out, study, own, ending)
+        show_result(out, study, draft, ending)
         return
     study.agree()
     require_same_sandbox(study, no_sandbox)
@@ -167,17 +167,17 @@ def drive(out: Output, study: Study, work: Work, cost: Cost, ending: EndFlags) -
     kind, plan = work
     announce(out, cost, study.folder, kind)
     unsafe = flag(cost.details["sandbox"] != sandbox.OPEN)
-    again = f"metaloop resume {resolve.typed(study.folder)}{unsafe}{ending.words}"
+    command = f"metaloop resume {resolve.typed(study.folder)}{unsafe}{ending.words}"
     with Progress(out, study.folder, kind.name) as progress:
         try:
             kind.play(study, plan, progress)
         except Drained as error:
             done = so_far(study.folder, kind, cost)
-            error.hint = again
+            error.hint = command
             error.message += f"; {done.line}" if done.begun else ""  # trainings without a run say how far they are
             raise
         except KeyboardInterrupt:
-            out.note(f"killed; finished work is kept; to resume: {again}")
+            out.note(f"killed; finished work is kept; to resume: {command}")
             raise
     out.meanwhile("tidying up and preparing the result")
     if cost.runs > 1:  # the repository of a single run is what one looks at next

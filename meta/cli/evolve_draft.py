@@ -199,12 +199,12 @@ def draft_night(
 ) -> Draft[Plan]:
     """A night of the user's program and others, with the whole budget."""
     assert flags.budget is not None
-    task, own = options.training[0], options.own[0]
+    task, own_program = options.training[0], options.own[0]
     ablation_seconds = flags.budget * (flags.ablate or 0) / 100
     run_budget, seeds = size.night_size(flags.budget - ablation_seconds, task)
-    turns = taking_turns(own, options.taught, task, options.researcher, options.past_champion)
+    turns = taking_turns(own_program, options.taught, task, options.researcher, options.past_champion)
     settings = {**settings, "ablation_seconds": ablation_seconds or None}
-    config = night_config(turns, task=task, run_budget=run_budget, fresh_seeds=seeds, own=own, **settings)
+    config = night_config(turns, task=task, run_budget=run_budget, fresh_seeds=seeds, own=own_program, **settings)
     kind = named_kind("night")
     reason = (
         f"one night, because {duration(flags.budget)} do not pay for matches that show, with 80% power, that one "
@@ -290,19 +290,19 @@ def unused_budget(budget: float | None, seconds: float) -> str:
 
 def options_of(out: Output, paths: Sequence[str], flags: EvolveFlags) -> EvolveOptions:
     """Load and check what the flags name."""
-    own = resolve.programs(paths)
+    own_programs = resolve.programs(paths)
     researcher, models = parse_models(flags.models)
-    past = past_of(out, flags, own)
+    past = past_of(out, flags, own_programs)
     training = load_tasks(flags.task or (past.named if past else DEFAULT_TASK))
     reserve = load_tasks(flags.reserve)
     refuse_twice(training, reserve)
     if past:
         past.refuse_other(training, reserve)
-    refuse_without_edits(own, training, researcher)
-    is_apart = flags.size.quick and not (own or past or flags.knowledge)
+    refuse_without_edits(own_programs, training, researcher)
+    is_apart = flags.size.quick and not (own_programs or past or flags.knowledge)
     untested = family_member(training[0], flags.playing.seed or 0, others=[*training, *reserve])
-    learnt = learnt_ideas(own, flags, training, reserve, past, is_apart)
-    return EvolveOptions(own, training, reserve, untested, past, learnt, is_apart, researcher, models)
+    learnt = learnt_ideas(own_programs, flags, training, reserve, past, is_apart)
+    return EvolveOptions(own_programs, training, reserve, untested, past, learnt, is_apart, researcher, models)
 
 
 def user_path(paths: Sequence[str]) -> str | None:

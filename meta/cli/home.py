@@ -179,19 +179,19 @@ def join(
     text = resolve.one_program(program)
     search = LocalSearch(text, researcher, settled(config), run_budget, max(1, len(gpus)), max_gb)
     session = VolunteerSession(client, private_folder(path), name, search, out.note)
-    task, made = session.preview(), 0
+    task, count = session.preview(), 0
     refuse_inert([text], [task], researcher)
     if session.joined is None:
         agree(out, url, path, task, session.budget or task.run_budget, yes)
     about = session.join()
     out.note(f"joined {about.title}: task {about.task.name}, main is at block {about.block}")
     try:
-        while runs is None or made < runs:
+        while runs is None or count < runs:
             session.step()
-            made += 1
+            count += 1
     except (KeyboardInterrupt, CapReached):
         out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
-    out.thing({"project": about.project, "runs": made, "folder": folder})
+    out.thing({"project": about.project, "runs": count, "folder": folder})
 
 
 def agree(out: Output, url: str, folder: Path, task: Task, run_budget: float, yes: bool) -> None:

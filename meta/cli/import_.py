@@ -71,13 +71,13 @@ def import_(
 
 def _summary(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[str]]:
     """The rows of a run that are distinguishable from noise, and those that were measured again, as they are shown."""
-    shown, repeats = [], defaultdict[int, list[Mapping[str, Any]]](list)
+    lines, repeats = [], defaultdict[int, list[Mapping[str, Any]]](list)
     for row in rows:
         if row["run_id"] == run_id and row["is_shown"]:
-            shown.append(f"line {row['line']} ({one_line(row['description'] or '')})")
+            lines.append(f"line {row['line']} ({one_line(row['description'] or '')})")
         if row["run_id"] == run_id and row["again"] is not None and row["metric"] is not None:
             repeats[row["again"]].append(row)
-    again = []
+    repeated_lines = []
     for line, repeated in repeats.items():
         middle = median(row["metric"] for row in repeated)
         near = FAR * median(abs(row["metric"] - middle) for row in repeated)
@@ -85,9 +85,9 @@ def _summary(rows: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, list[s
         text = f"line {line} in {shortened(', '.join(str(row['line']) for row in repeated), 60)}"
         if far:
             text += f" (far from the others: line {far[0]['line']}, {far[0]['metric']:g})"
-        again.append(text)
-    more = [f"and {len(again) - SHOWN} more"] if len(again) > SHOWN else []
-    return {"shown": shown[:SHOWN], "again": again[:SHOWN] + more}
+        repeated_lines.append(text)
+    more = [f"and {len(repeated_lines) - SHOWN} more"] if len(repeated_lines) > SHOWN else []
+    return {"shown": lines[:SHOWN], "again": repeated_lines[:SHOWN] + more}
 
 
 def _stem(path: str) -> str:

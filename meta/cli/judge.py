@@ -67,26 +67,28 @@ def judge(
 
 
 def _decide(out: Output, path: str, run: ImportedRun) -> int:
-    found = decide_last(run)
-    names = {"found": found, "many": many, "brief": brief}
-    out.text(_template("decision.txt.j2", **names), item={"log": path, **asdict(found)})
-    return {KEEP: SHOWN, DISCARD: NOT_SHOWN}.get(found.decision, OPEN)
+    decision = decide_last(run)
+    names = {"found": decision, "many": many, "brief": brief}
+    out.text(_template("decision.txt.j2", **names), item={"log": path, **asdict(decision)})
+    return {KEEP: SHOWN, DISCARD: NOT_SHOWN}.get(decision.decision, OPEN)
 
 
 def _print(out: Output, runs: list[tuple[str, ImportedRun]]) -> int:
     figures = [(path, figures_of(run)) for path, run in runs]
-    labelled = [asdict(found) | {"label": _label(path, found, len(runs))} for path, found in figures]
+    labelled = [
+        asdict(figures_of_log) | {"label": _label(path, figures_of_log, len(runs))} for path, figures_of_log in figures
+    ]
     is_short = len(labelled) > MOST_BLOCKS
-    shown = labelled[:MOST_LINES]
-    width = max(10, *(len(item["label"]) for item in shown))
+    lines = labelled[:MOST_LINES]
+    width = max(10, *(len(item["label"]) for item in lines))
     text = _template(
-        "judge.txt.j2", logs=shown, short=is_short, width=width, more=len(labelled) - len(shown),
+        "judge.txt.j2", logs=lines, short=is_short, width=width, more=len(labelled) - len(lines),
         many=many, count=count, brief=brief, estimate=lambda value, low, high: estimate(value, low, high, signed=False),
     )  # fmt: skip
-    out.text(text, item={"items": [{"log": path, **asdict(found)} for path, found in figures]})
-    if any(found.shown_lines or (found.low or 0.0) > 0.0 for _, found in figures):
+    out.text(text, item={"items": [{"log": path, **asdict(figures_of_log)} for path, figures_of_log in figures]})
+    if any(figures_of_log.shown_lines or (figures_of_log.low or 0.0) > 0.0 for _, figures_of_log in figures):
         return SHOWN
-    return OPEN if any(found.shown_lines is None for _, found in figures) else NOT_SHOWN
+    return OPEN if any(figures_of_log.shown_lines is None for _, figures_of_log in figures) else NOT_SHOWN
 
 
 def _label(path: str, found: LogFigures, runs: int) -> str:

@@ -173,15 +173,15 @@ def remark_arms(tasks: Sequence[Task], entries: Sequence[Entry], arms: Sequence[
     ``arms``: of each task."""
     remarks = []
     for task, entered in zip(tasks, arms, strict=True):
-        place = f" on {task.name}" if len(tasks) > 1 else ""
+        where = f" on {task.name}" if len(tasks) > 1 else ""
         for arm in entered:
             if " = " in arm.program.name:
-                remarks.append(f"one arm{place}, because this researcher does the same: {arm.program.name}")
+                remarks.append(f"one arm{where}, because this researcher does the same: {arm.program.name}")
         playing = {arm.program.program_id for arm in entered}
         for entry in entries:
             if entry.role == "control" and entry.program.program_id not in playing:
                 name = entry.program.name
-                remarks.append(f"no arm {name}{place}, because this researcher does the same as with another program")
+                remarks.append(f"no arm {name}{where}, because this researcher does the same as with another program")
     return remarks
 
 

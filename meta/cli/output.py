@@ -100,9 +100,9 @@ class Output:
         if self.mode == "json":
             self.json(item if item is not None else {"text": text})
         else:
-            shown = clean(text, keep="\n\t")
-            shown = filled(shown, self.console.width) if self.mode == "person" else shown
-            click.echo(shown, nl=not text.endswith("\n"), color=False)
+            plain = clean(text, keep="\n\t")
+            plain = filled(plain, self.console.width) if self.mode == "person" else plain
+            click.echo(plain, nl=not text.endswith("\n"), color=False)
 
     def show(self, thing: RenderableType) -> None:
         """Print a rich renderable at a terminal; a text without the characters that `clean` removes."""
@@ -185,7 +185,7 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
         )
     for item in items:
         cells = (_cell(c, item.get(c.key)) for c in kept)
-        out.add_row(*(shown if isinstance(shown, Text) else Text(shown) for shown in cells))
+        out.add_row(*(value if isinstance(value, Text) else Text(value) for value in cells))
     return out
 
 

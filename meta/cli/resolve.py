@@ -103,10 +103,10 @@ def studies_in(folder: Path = STUDIES) -> list[Path]:
 def studies_below(root: Path) -> Iterator[Path]:
     """The studies in a folder, it included, and in up to ``DEEPEST`` folders below it."""
     for folder, folders, files in os.walk(root):
-        here = Path(folder)
+        base = Path(folder)
         if MARK in files:
-            yield here
-        inside = MARK not in files and len(here.parts) - len(root.parts) < DEEPEST
+            yield base
+        inside = MARK not in files and len(base.parts) - len(root.parts) < DEEPEST
         folders[:] = [n for n in folders if not n.startswith(".") and n not in _SKIPPED] if inside else []
 
 
@@ -123,13 +123,13 @@ def unused(path: str) -> str:
     """The path, with a number where it exists, as after an earlier export: no command overwrites it."""
     first = Path(path)
     others = (first.with_stem(f"{first.stem}-{number}") for number in count(2))
-    return str(next(one for one in chain([first], others) if not one.exists()))
+    return str(next(name for name in chain([first], others) if not name.exists()))
 
 
 def shown(folder: Path) -> str:
     """A folder as a path to show: relative where it is below the current folder."""
-    here = Path.cwd()
-    return str(folder.relative_to(here) if folder.is_absolute() and folder.is_relative_to(here) else folder)
+    current = Path.cwd()
+    return str(folder.relative_to(current) if folder.is_absolute() and folder.is_relative_to(current) else folder)
 
 
 def placed(folder: Path) -> str:

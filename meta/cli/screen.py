@@ -42,16 +42,16 @@ def screen(status: StudyStatus, title: str, *, width: int = 80) -> RenderableTyp
         parts.append(
             Text(match_line(status.match, status.match_state), style="bold", no_wrap=True, overflow="ellipsis")
         )
-        shown = status.arms[:MOST_ARMS]
+        arms = status.arms[:MOST_ARMS]
         titles = {"claimed": f"best claimed\n{status.match.config.metric:.16}",
                   "gain": f"{gain_name(status.trust)}\n(runs)"}  # fmt: skip
-        hidden = {"doing": all(arm.doing == "done" for arm in shown),
-                  "from": all(arm.parents == arm.role for arm in shown)}  # fmt: skip
+        hidden = {"doing": all(arm.doing == "done" for arm in arms),
+                  "from": all(arm.parents == arm.role for arm in arms)}  # fmt: skip
         columns = [
             replace(column, title=titles.get(column.key, column.title))
             for column in ARM_COLUMNS if not hidden.get(column.key)
         ]  # fmt: skip
-        parts.append(table(list(map(arm_cells, shown)), columns, width))
+        parts.append(table(list(map(arm_cells, arms)), columns, width))
         if len(status.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(status.arms) - MOST_ARMS} more", style="dim"))
     parts += [Text(fit(clean(line), width), style="dim") for line in status.kept_changes]

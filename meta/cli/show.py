@@ -139,11 +139,11 @@ def read_record(con: duckdb.DuckDBPyConnection, kind: str, row: Row, identity: s
     """The columns of a record, and its tables by title."""
     item, tables = dict(row), dict[str, Sequence[Row]]()
     for title, query in RELATED.get(kind, {}).items():
-        found = resolve.fetch(con, query, [identity])
+        rows = resolve.fetch(con, query, [identity])
         if title != "+":
-            tables[title] = found
-        elif found:
-            item = found[0] | item
+            tables[title] = rows
+        elif rows:
+            item = rows[0] | item
     if kind == "source":
         item = {key: item[key] for key in ("source_id", "parent_source_id", "config", "diff")}
     more = MORE.get(kind)

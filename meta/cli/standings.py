@@ -189,10 +189,10 @@ def compare_nights(out: Output, folders: Sequence[Path]) -> None:
         verdict = f"no test of {compared} was possible: they had as many turns in no block"
     else:
         verdict = f"{names[tested]} is {'' if p < LEVEL else 'not '}shown to be better than {names[reference]}"
-    found = {"verdict": verdict, "p": p, "nights": len(nights)}
-    views.show(out, rows, views.view("turns"), extra=found)
+    result = {"verdict": verdict, "p": p, "nights": len(nights)}
+    views.show(out, rows, views.view("turns"), extra=result)
     if out.mode != "json":
-        out.thing(found)
+        out.thing(result)
 
 
 # -- two studies -----------------------------------------------------------------------------------------------
@@ -202,19 +202,23 @@ def compare_studies(out: Output, first: Path, second: Path) -> None:
     """The difference of the champions, and of each program that ran in the deciding matches of both studies. Raises
     NotComparable where the studies have no task in common on equal terms."""
     old, new = (resolve.ask(folder, statement("verdict/comparable_runs")) for folder in (first, second))
-    pairs = [(one, other) for one in old for other in new if one["task"] == other["task"]]
-    differ = {words for one, other in pairs for key, words in SAME.items() if one[key] != other[key]}
-    alike = [(one, other) for one, other in pairs if all(one[key] == other[key] for key in SAME)]
+    pairs = [(old_row, other) for old_row in old for other in new if old_row["task"] == other["task"]]
+    differ = {words for old_row, other in pairs for key, words in SAME.items() if old_row[key] != other[key]}
+    alike = [(old_row, other) for old_row, other in pairs if all(old_row[key] == other[key] for key in SAME)]
     studies = [resolve.shown(first), resolve.shown(second)]
     if not alike:
         why = f"their {' and '.join(sorted(differ))} differ" if differ else "they have no task with results in common"
         raise NotComparable(f"{' and '.join(studies)} cannot be compared: {why}")
     champions = [
-        difference_row(one, other, f"champions: {one['name']} / {other['name']}")
-        for one, other in alike
-        if one["is_champion"] and other["is_champion"]
+        difference_row(old_row, other, f"champions: {old_row['name']} / {other['name']}")
+        for old_row, other in alike
+        if old_row["is_champion"] and other["is_champion"]
     ]
-    same = [difference_row(one, other, one["name"]) for one, other in alike if one["program_id"] == other["program_id"]]
+    same = [
+        difference_row(old_row, other, old_row["name"])
+        for old_row, other in alike
+        if old_row["program_id"] == other["program_id"]
+    ]
     empty = "no program ran in both, and one has no champion"
     views.show(out, [*champions, *same], DIFFERENCES, extra={"studies": studies}, empty=empty)
 

@@ -140,12 +140,12 @@ def show_league_result(out: Output, folder: Path) -> list[str]:
     view = views.view("league")
     with resolve.connect(folder, ["league"]) as con:
         rows, test = view.rows(con), league_test(scored_turns(con))
-    found: dict[str, object] = dict(asdict(test)) if test else {}
+    result: dict[str, object] = dict(asdict(test)) if test else {}
     is_shown = test is not None and test.p < LEAGUE_LEVEL
-    found["verdict"] = "the programs differ" if is_shown else "no program is shown to differ from another"
-    views.show(out, rows, view, extra={"study": resolve.shown(folder), **found})
+    result["verdict"] = "the programs differ" if is_shown else "no program is shown to differ from another"
+    views.show(out, rows, view, extra={"study": resolve.shown(folder), **result})
     if out.mode != "json":
-        out.thing(found)
+        out.thing(result)
     return [f"metaloop report {resolve.typed(folder)}", "metaloop ui"]
 
 

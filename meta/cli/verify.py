@@ -164,8 +164,8 @@ def check_contest(out: Output, study: Study) -> bool:
     if (study.folder / DATABASE).is_file():
         return False
     export = check_export(study)
-    found = {"verdict": "intact", **seeds, **export}
-    out.thing(found if out.mode == "json" else {k: v for k, v in found.items() if not isinstance(v, list)})
+    result = {"verdict": "intact", **seeds, **export}
+    out.thing(result if out.mode == "json" else {k: v for k, v in result.items() if not isinstance(v, list)})
     out.note("The heads of the ledger, daily (time, segment, hash):")
     out.note("\n".join(export["ledger_heads"]))
     out.note(

@@ -74,11 +74,17 @@ def view(name: str) -> View:
     """The view of ``meta/views/NAME.sql``."""
     text = (FOLDER / f"{name}.sql").read_text("utf-8")
     head = [line.removeprefix("-- ") for line in text.splitlines() if line.startswith("-- ")]
-    said = {
+    columns_of_view = {
         key: value for key, _, value in (line.partition(": ") for line in head) if key in ("group", "hide", "optional")
     }
-    legend = " ".join(line for line in head if line.partition(": ")[0] not in said)
-    return View(text, legend, said.get("group", ""), said.get("hide", "").split(), said.get("optional", "").split())
+    legend = " ".join(line for line in head if line.partition(": ")[0] not in columns_of_view)
+    return View(
+        text,
+        legend,
+        columns_of_view.get("group", ""),
+        columns_of_view.get("hide", "").split(),
+        columns_of_view.get("optional", "").split(),
+    )
 
 
 def show(

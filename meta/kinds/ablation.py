@@ -64,8 +64,8 @@ class AblationKind(StudyKind[AblationPlan]):
 
     def has_finished(self, study: Study) -> bool:
         program_id = self.read_plan(study.config).program.program_id  # others were added
-        own = [event.match_id for event in study.state.ablations.values() if event.program_id == program_id]
-        return bool(own) and own[0] in study.state.ended_matches
+        match_ids = [event.match_id for event in study.state.ablations.values() if event.program_id == program_id]
+        return bool(match_ids) and match_ids[0] in study.state.ended_matches
 
     def play(self, study: Study, plan: AblationPlan, progress: Progress) -> None:
         _, design = design_for(plan, study.config, study.task, partial(design_seed, study, plan.program))
@@ -90,7 +90,9 @@ class AblationKind(StudyKind[AblationPlan]):
         event = study.state.champion
         if event is not None and event.body["program_id"] == plan.program.program_id and write_page_again(study):
             out.note("champion.evidence.md is updated")
-        events = [each for each in study.state.ablations.values() if each.program_id == plan.program.program_id]
+        events = [
+            ablation for ablation in study.state.ablations.values() if ablation.program_id == plan.program.program_id
+        ]
         return show_ablation_result(out, study.folder, str(events[-1].match_id))
 
 

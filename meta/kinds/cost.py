@@ -61,13 +61,13 @@ class Cost:
     @classmethod
     def of(cls, task: Task, works: Sequence[Work], workers: int, devices: int, sandboxed: bool, **more: Any) -> Cost:
         """Of works of which ``task`` is the first."""
-        made = cls(works, workers, 0.0, devices, **more)
-        wall = seconds_of(works) / min(workers, max(made.runs, 1)) * OVERHEAD + SETUP
-        wall += COMMAND_SECONDS * made.experiments / workers if task.run is not None else 0.0
+        cost = cls(works, workers, 0.0, devices, **more)
+        wall = seconds_of(works) / min(workers, max(cost.runs, 1)) * OVERHEAD + SETUP
+        wall += COMMAND_SECONDS * cost.experiments / workers if task.run is not None else 0.0
         if not sandbox.runs_code(task):
-            workers, wall = 1, 1.0 + LAW_SECONDS * made.experiments
-        made = replace(made, workers=workers, wall_seconds=round(wall, 1))
-        return made.with_facts(price=FREE).with_details(sandbox=sandbox.said(task, sandboxed))
+            workers, wall = 1, 1.0 + LAW_SECONDS * cost.experiments
+        cost = replace(cost, workers=workers, wall_seconds=round(wall, 1))
+        return cost.with_facts(price=FREE).with_details(sandbox=sandbox.said(task, sandboxed))
 
     def with_facts(self, **facts: str) -> Cost:
         """With these facts, those that are empty apart."""
@@ -111,7 +111,7 @@ def looks_of(tasks: Sequence[Task], works: Sequence[Work], seeds: int, harvest: 
     ``harvest``: experiments of the last search on each task."""
     experiments = [sum(w.runs * w.experiments for w in works if w.task == task.name and not w.use) for task in tasks]
     looks = [planned_looks(task, n + harvest, seeds) for task, n in zip(tasks, experiments, strict=True)]
-    return [each for each in looks if each is not None]
+    return [look for look in looks if look is not None]
 
 
 def rounded(work: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class EvolveKind(StudyKind[EvolvePlan]):
             return config
         first, able = tasks.training[0], partial(trains, unsafe=not config.sandbox)
         untested = family_member(first, config.seed, able, [*tasks.training, *tested])
-        held_out = [each for each in config.held_out if each.tested]
+        held_out = [entry for entry in config.held_out if entry.tested]
         held_out += held_out_tasks(first, config.run_budget, [untested] if untested else [], tested=False)
         return config.model_copy(update={"held_out": held_out})
 

@@ -68,9 +68,9 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     if state.champion is None:
         hint = f"let it end first: metaloop resume {shown}{flag(config.sandbox)}"
         raise refused(shown, "it has no champion yet", hint)
-    named = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
-    tasks = [Task.load(reference) for reference, _ in named]
-    for task, (_, task_id) in zip(tasks, named, strict=True):
+    named_tasks = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
+    tasks = [Task.load(reference) for reference, _ in named_tasks]
+    for task, (_, task_id) in zip(tasks, named_tasks, strict=True):
         if task.task_id != task_id:
             raise refused(shown, f"its task {task.name} has changed since{task.newer_files(config.created_at)}")
     champion = _champion(state, str(state.champion.body["program_id"]), shown)
@@ -88,10 +88,14 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         name=champion.name,
         origin=origin if descends else None,
     )
-    names = ",".join(reference for reference, _ in named)
+    names = ",".join(reference for reference, _ in named_tasks)
     best = state.harvests.get((tasks[0].name, HARVEST)) if config.kind == "night" else None
     main = best.files if best is not None and (best.gain or 0.0) > 0 else ()
-    trained = [one.device_seconds_spent for one in state.verifications() if one.status == "ok"] if main else []
+    trained = (
+        [verification.device_seconds_spent for verification in state.verifications() if verification.status == "ok"]
+        if main
+        else []
+    )
     return PastStudy(folder, names, tasks, champion, effects, used, main, fmean(trained) if trained else 0.0,
                      config.held_secret or config.secret)  # fmt: skip
 

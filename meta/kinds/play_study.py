@@ -66,7 +66,11 @@ def leave_out_changes(study: Study, plan: NightPlan, executor: Executor, progres
     study.follow()  # what the workers wrote
     run_id = next(iter(study.state.runs))
     changes = needed(commits_of(study, run_id, best.source_id))
-    trained = [one for one in study.state.run(run_id).experiments.values() if one.source_id == best.source_id]
+    trained = [
+        experiment
+        for experiment in study.state.run(run_id).experiments.values()
+        if experiment.source_id == best.source_id
+    ]
     sources = len(trainings(len(changes), 1))
     seeds = min(int(plan.ablation_seconds / (trained[0].device_seconds_charged * sources) + 1e-9), MOST_SEEDS)
     if seeds < LEAST_SEEDS:

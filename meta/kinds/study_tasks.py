@@ -19,8 +19,8 @@ class StudyTasks:
     @classmethod
     def of(cls, config: StudyConfig) -> StudyTasks:
         """Raises NotComparable where a task's files are no longer those that the study was made on."""
-        training = [config.at(task_id).loaded_task() for task_id in ("", *(each.task_id for each in config.further))]
-        held_out = [(config.at(each.task_id).loaded_task(), each.tested) for each in config.held_out]
+        training = [config.at(task_id).loaded_task() for task_id in ("", *(entry.task_id for entry in config.further))]
+        held_out = [(config.at(entry.task_id).loaded_task(), entry.tested) for entry in config.held_out]
         return cls(training, held_out)
 
     @property

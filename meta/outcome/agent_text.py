@@ -44,14 +44,17 @@ def _for_agents(line: str, task: Task) -> str:
 
 def with_code_changes(text: str, task: Task) -> str:
     """The text with a last section that shows the changes of the code that it names, where there are any."""
-    named = [knob for knob in task.edits.knobs if knob.kind == "patch" and f"`{knob.name}`" in text]
-    if not named:
+    patches = [knob for knob in task.edits.knobs if knob.kind == "patch" and f"`{knob.name}`" in text]
+    if not patches:
         return text
-    return f"{text.rstrip()}\n\n## Changes of the code that ideas name\n\n" + "\n".join(map(_code_change, named))
+    return f"{text.rstrip()}\n\n## Changes of the code that ideas name\n\n" + "\n".join(map(_code_change, patches))
 
 
 def _code_change(knob: Knob) -> str:
-    both = [[part.strip("\n").split("\n") for part in (one.find, one.replace)] for one in knob.replacements]
+    both = [
+        [part.strip("\n").split("\n") for part in (replacement.find, replacement.replace)]
+        for replacement in knob.replacements
+    ]
     lines = [line for find, new in both for line in [*unified_diff(find, new, n=len(find), lineterm="")][3:]]
     about = f": {knob.note}" if knob.note else ""
     return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])

@@ -35,8 +35,8 @@ def change_commits(study: Study, untouched: Source, source_id: str, inside: Path
     """
     ended = (run_id for run_id, run in study.state.runs.items() if run.ended and run.ended.final_source_id == source_id)
     run_id = next(ended, "")
-    first = (one for one in study.state.run(run_id).experiments.values() if one.number == 0)
-    if [one.source_id for one in first] != [untouched.source_id]:
+    first = (experiment for experiment in study.state.run(run_id).experiments.values() if experiment.number == 0)
+    if [experiment.source_id for experiment in first] != [untouched.source_id]:
         return []
     try:
         changes = replay.needed(replay.commits_of(study, run_id, source_id, untouched))
@@ -55,7 +55,7 @@ def change_messages(study: Study, run_id: str, changes: Sequence[replay.Commit])
     without it, on seeds and data that the search did not see, where that was measured, else the gain it was chosen by.
     """
     run, task = study.state.run(run_id), study.task
-    by_number = {one.number: one for one in run.experiments.values()}
+    by_number = {record.number: record for record in run.experiments.values()}
     with read_study(study.folder, views=["credit"]) as con:
         left_out = {row["experiment_id"]: row for row in rows(con.execute(LEFT_OUT, [run_id]))}
     for change in changes:
@@ -64,9 +64,9 @@ def change_messages(study: Study, run_id: str, changes: Sequence[replay.Commit])
         digits = decimals(abs(after - before))
         subject = f"{change.label} ({task.metric} {number(before, digits)} → {number(after, digits)})"
         lines = [f"Experiment {experiment.number} of study {study.folder.name}, kept by the search."]
-        if found := left_out.get(change.experiment_id):
-            gain = estimate(found["estimate"], found["low"], found["high"], task.unit)
-            lines.append(f"Gain on fresh data, over the final script without it: {gain} (n {found['n']}).")
+        if reason := left_out.get(change.experiment_id):
+            gain = estimate(reason["estimate"], reason["low"], reason["high"], task.unit)
+            lines.append(f"Gain on fresh data, over the final script without it: {gain} (n {reason['n']}).")
         elif decision.gain is not None:
             error = "" if decision.gain_se is None else f" ± {number(decision.gain_se, digits)} (standard error)"
             lines.append(f"Gain there: {number(decision.gain, digits)}{error} {task.unit}.")

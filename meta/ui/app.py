@@ -141,22 +141,22 @@ def record_pages(studies: Studies) -> APIRouter:
 
     @routes.get("/run")
     def run(at: str, id: str, start: int = 0) -> Response:
-        one = studies.get(at)
-        values = records.run_page(one.folder, id, max(0, start))
-        return page("run", {"one": one, "step": records.MOST_EXPERIMENTS, **values})
+        study = studies.get(at)
+        values = records.run_page(study.folder, id, max(0, start))
+        return page("run", {"one": study, "step": records.MOST_EXPERIMENTS, **values})
 
     @routes.get("/program")
     def program(at: str, id: str) -> Response:
-        one = studies.get(at)
-        return page("program", {"one": one, **records.program_page(one.folder, id)})
+        study = studies.get(at)
+        return page("program", {"one": study, **records.program_page(study.folder, id)})
 
     @routes.get("/report")
     def report(at: str) -> Response:
-        one = studies.get(at)
-        with read_study(one.folder) as con:
-            text = html_report(con, one.name)
-        is_import = isinstance(one, FollowedImport)
-        to, name = ("/", "All studies") if is_import else (link("/study", at=one.name), "Back to the study")
+        study = studies.get(at)
+        with read_study(study.folder) as con:
+            text = html_report(con, study.name)
+        is_import = isinstance(study, FollowedImport)
+        to, name = ("/", "All studies") if is_import else (link("/study", at=study.name), "Back to the study")
         back = f'<p class="kicker"><a href="{escape(to)}">{name}</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own

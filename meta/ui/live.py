@@ -131,12 +131,18 @@ class LiveStudy(StudyState):
         """`main` has the mean metric of its seeds so far; it is computed only where `main` is another one."""
         last = next((turn for turn in reversed(self.turns) if turn.run_id == event.run_id), None)
         tried = [] if last and event.kept is None else list(self.run(event.run_id).experiments.values())
-        before = [one for one in tried if one.number < event.first and one.source_id == tried[0].source_id]
-        untouched = [one.metric for one in before if one.metric is not None]
-        main = {one.source_id for one in tried if one.number == event.main}
-        own = [one for one in tried if one.source_id in main and one.fraction >= 1]
-        metrics = [one.metric for one in own if one.metric is not None] or ([last.metric] if last else [])
-        change = next((one.description for one in own if one.number == event.kept), None)
+        before = [
+            experiment
+            for experiment in tried
+            if experiment.number < event.first and experiment.source_id == tried[0].source_id
+        ]
+        untouched = [experiment.metric for experiment in before if experiment.metric is not None]
+        main = {experiment.source_id for experiment in tried if experiment.number == event.main}
+        experiments = [experiment for experiment in tried if experiment.source_id in main and experiment.fraction >= 1]
+        metrics = [experiment.metric for experiment in experiments if experiment.metric is not None] or (
+            [last.metric] if last else []
+        )
+        change = next((experiment.description for experiment in experiments if experiment.number == event.kept), None)
         seconds = event.device_seconds_charged + (last.seconds if last else 0.0)
         if metrics:
             program, start = self.name(event.program_id), last.start if last else mean(untouched or metrics)

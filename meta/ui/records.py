@@ -57,15 +57,19 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
     with read_study(folder, views=SQL_VIEWS) as con:
 
         def read(identity: str) -> Row | None:
-            found = rows(con.execute(PROGRAM, [identity]))
-            return found[0] if found else None
+            records = rows(con.execute(PROGRAM, [identity]))
+            return records[0] if records else None
 
         if (program := read(program_id)) is None:
             raise NotFound(f"there is no program {program_id!r} in this study", hint="the study's page lists them")
-        parents = [parent for one in program["parent_ids"] or () if (parent := read(one))]
+        parents = [parent for program_ in program["parent_ids"] or () if (parent := read(program_))]
     own = program["text"].splitlines()
     changes = [
-        (one["name"], one["program_id"], "\n".join(unified_diff(one["text"].splitlines(), own, lineterm="", n=2)))
-        for one in parents
+        (
+            program_["name"],
+            program_["program_id"],
+            "\n".join(unified_diff(program_["text"].splitlines(), own, lineterm="", n=2)),
+        )
+        for program_ in parents
     ]
     return {"program": program, "changes": changes}

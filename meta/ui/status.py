@@ -28,7 +28,7 @@ class StudyStatus:
     def __init__(self, study: LiveStudy, at_work: bool, with_arms: bool = False) -> None:
         """``at_work``: whether a process holds its lock. ``with_arms``: also the arms of the current match, which take
         a millisecond each."""
-        match, found, work = study.current, study.verdict(at_work), remaining(study)
+        match, verdict, work = study.current, study.verdict(at_work), remaining(study)
         under_way, limits = study.count("running"), study.settings.get("llm") or study.config.get("llm") or {}
         stops = [run.ended.reason for run in study.begun if run.ended and run.state == "stopped" and run.ended.reason]
         controls = () if match and match.purpose == "ablation" else CONTROLS
@@ -59,7 +59,7 @@ class StudyStatus:
         self.findings = study.findings.total()
         self.trust = weakest(study.trusts)
         self.champion = str(study.champion.body.get("program_id")) if study.champion else None
-        self.verdict = found.sentences[0] if found else None
+        self.verdict = verdict.sentences[0] if verdict else None
         self.utilization = study.utilization
         # of displays alone
         self.started_at = study.study.started_at if study.study else ""
@@ -69,7 +69,7 @@ class StudyStatus:
         self.finding_counts = dict(study.findings)
         self.match = match
         self.match_state = match_state(study, match, at_work) if match else ""
-        self.found = found
+        self.found = verdict
         self.work = work
         self.arms = arm_statuses(study, match) if match and with_arms else []
         self.kept_changes = kept_changes(study)

@@ -111,7 +111,7 @@ class FollowedStudy:
         if study.turns:
             started = {turn.run_id: study.run(turn.run_id).started for turn in study.turns}
             configs = {run_id: study.matches[run.match_id].config for run_id, run in started.items() if run}
-            return of_nights(study.turns, {key: (each.metric, each.direction) for key, each in configs.items()})
+            return of_nights(study.turns, {key: (config.metric, config.direction) for key, config in configs.items()})
         runs = [
             RunGain(run_id, match.label, arm.program_id,
                     arm.names or study.name(arm.program_id), run.gain, match.config.unit)
@@ -160,18 +160,18 @@ class Studies:
 
     def search(self) -> None:
         """Take in new studies, and let go of those that are gone."""
-        there = dict(self._there())
-        for name in there.keys() - self.followed.keys():
-            self.followed[name] = follow(name, there[name])
+        folders = dict(self._there())
+        for name in folders.keys() - self.followed.keys():
+            self.followed[name] = follow(name, folders[name])
             self.version += 1
-        for name in self.followed.keys() - there.keys():
+        for name in self.followed.keys() - folders.keys():
             del self.followed[name]
             self.version += 1
 
     def _there(self) -> Iterator[tuple[str, Path]]:
-        for here in studies_below(self.root):
-            if (here / "ledger").is_dir():
-                yield escaped(str(here.relative_to(self.root)) if here != self.root else here.name), here
+        for folder in studies_below(self.root):
+            if (folder / "ledger").is_dir():
+                yield escaped(str(folder.relative_to(self.root)) if folder != self.root else folder.name), folder
 
     def _follow(self) -> None:
         searched = time.monotonic()
@@ -180,10 +180,10 @@ class Studies:
                 self.search()
                 searched = time.monotonic()
             newest = sorted(self.followed.values(), key=lambda one: (one.whole, -_changed(one.folder)))
-            for one in newest:
+            for study in newest:
                 if self._ending.is_set():
                     return
-                self.version += one.look()
+                self.version += study.look()
             self._ending.wait(LOOK_SECONDS)
 
     def get(self, name: str) -> FollowedStudy:

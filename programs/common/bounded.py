@@ -94,10 +94,10 @@ def _decoder(strict: bool, finite: bool, unique: bool) -> json.JSONDecoder:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key is there twice")
-    return found
+    return values
 
 
 def _refuse(word: str) -> NoReturn:

@@ -106,7 +106,9 @@ class CommandAttempt(Attempt):
             runs = [run_job(empty, sandboxed=self.sandboxed) for _ in range(_CALIBRATION_RUNS)]
             self.constant = statistics.median(ended.cpu_seconds for ended in runs)
         gpu = self.conditions.charge.gpu
-        limited = any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values())
+        limited = any(
+            constraint.kind == "memory_mb" and constraint.hard for constraint in self.task.constraints.values()
+        )
         if gpu and limited and load(gpu).memory_mb is None:
             why = f"the driver does not report the memory of GPU {gpu.index}, which a constraint of the task limits"
             raise EnvironmentProblem(why, hint="remove the constraint, or set hard = false")
@@ -299,9 +301,9 @@ def check_run(task: Task) -> None:
     """Raise TaskError if the section names a path that is missing or may not be shown."""
     if task.run is None:
         return
-    shown = [readable_path(text) for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]]
-    for folder in shown:
-        if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
+    paths = [readable_path(text) for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]]
+    for folder in paths:
+        if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", paths)):
             raise TaskError(
                 f"{folder}: its python leads to {hidden}, which the sandbox does not show, so another one would run",
                 hint=f"make the environment again with that one alone, or --set readable={hidden.parent}",

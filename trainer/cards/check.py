@@ -63,9 +63,9 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return findings + check_command(task, knobs, sandbox=shut, progress=progress)
-    own = launcher or launcher_of(task)
+    launcher_ = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
-        checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
+        checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher_, Path(folder))
         try:
             for finding in checker.findings(only):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
@@ -74,7 +74,7 @@ def check(
                     break  # the other clauses need data and baseline
         finally:
             if launcher is None:
-                own.close()
+                launcher_.close()
     return findings
 
 
@@ -166,19 +166,19 @@ class _Checker:
     def fixed_steps(self) -> Iterator[CheckFinding]:
         """With METALOOP_TRAIN_STEPS, train.py takes that many steps; a seed reproduces bit for bit, seeds differ."""
         clause = "fixed steps"
-        one, two, other = (self._short(seed) for seed in (1, 1, 2))
-        if one.status != "ok" or other.status != "ok":
-            yield _error(clause, f"{one.status}: {one.reason or other.reason}", "see METALOOP_TRAIN_STEPS")
+        outcome, two, other = (self._short(seed) for seed in (1, 1, 2))
+        if outcome.status != "ok" or other.status != "ok":
+            yield _error(clause, f"{outcome.status}: {outcome.reason or other.reason}", "see METALOOP_TRAIN_STEPS")
             return
-        if one.metric != two.metric:
+        if outcome.metric != two.metric:
             hint = "seed all random generators"
-            yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", hint)
-        if one.metric == other.metric:
+            yield _error(clause, f"the same seed gave {outcome.metric!r} and {two.metric!r}", hint)
+        if outcome.metric == other.metric:
             yield _error(clause, "two seeds gave the same metric", "use prepare.SEED")
-        if one.steps is not None and one.steps != self.task.steps_of(self._few):
-            message = f"train.py took {one.steps} steps instead of {self.task.steps_of(self._few)}"
+        if outcome.steps is not None and outcome.steps != self.task.steps_of(self._few):
+            message = f"train.py took {outcome.steps} steps instead of {self.task.steps_of(self._few)}"
             yield _error(clause, message, "see METALOOP_TRAIN_STEPS")
-        if one.metric == two.metric != other.metric:
+        if outcome.metric == two.metric != other.metric:
             yield CheckFinding("ok", clause, "bit-identical for a seed")
 
     @property

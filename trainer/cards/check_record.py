@@ -46,19 +46,19 @@ def constraint_findings(task: Task, baseline: Outcome) -> Iterator[CheckFinding]
 
 
 def _judged(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
-    for name, one in task.constraints.items():
+    for name, constraint in task.constraints.items():
         value, clause = baseline.constraints.get(name), f"constraint {name}"
-        bad: Level = "error" if one.hard else "warning"
-        limit = f"{one.bound} ({'hard' if one.hard else 'soft: only recorded'})"
+        bad: Level = "error" if constraint.hard else "warning"
+        limit = f"{constraint.bound} ({'hard' if constraint.hard else 'soft: only recorded'})"
         if value is None:
-            printed = one.kind == "printed"
+            printed = constraint.kind == "printed"
             what = "not found in the output of the untouched files" if printed else "not measured"
             yield CheckFinding(bad, clause, f"{what}; {limit}", "correct its pattern or key" if printed else "")
-        elif one.is_broken(value):
-            hint = "correct its limit" + (", or set hard = false" if one.hard else "")
-            yield CheckFinding(bad, clause, f"{one.amount(value)}: the untouched files break it; {limit}", hint)
+        elif constraint.is_broken(value):
+            hint = "correct its limit" + (", or set hard = false" if constraint.hard else "")
+            yield CheckFinding(bad, clause, f"{constraint.amount(value)}: the untouched files break it; {limit}", hint)
         else:
-            yield CheckFinding("ok", clause, f"{one.amount(value)}; {limit}")
+            yield CheckFinding("ok", clause, f"{constraint.amount(value)}; {limit}")
 
 
 def edit_findings(task: Task) -> Iterator[CheckFinding]:

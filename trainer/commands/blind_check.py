@@ -48,10 +48,10 @@ def _compared(trainer: Trainer, baseline: Outcome, blind: Outcome, how: str) -> 
     task = trainer.task
     if blind.metric is None or baseline.metric is None:
         return CheckFinding("ok", CLAUSE, f"{how} there is no score: {blind.reason}")
-    shown = f"{how} {task.metric} is {blind.metric:.6g}"
+    line = f"{how} {task.metric} is {blind.metric:.6g}"
     if task.sign * (blind.metric - baseline.metric) > 0:
-        return CheckFinding("ok", CLAUSE, f"{shown}, which is worse")
-    return CheckFinding("warning", CLAUSE, f"{shown}, no worse than {baseline.metric:.6g} of the untouched files", _SEE)
+        return CheckFinding("ok", CLAUSE, f"{line}, which is worse")
+    return CheckFinding("warning", CLAUSE, f"{line}, no worse than {baseline.metric:.6g} of the untouched files", _SEE)
 
 
 def constant_prediction(name: str, data: bytes) -> bytes | None:

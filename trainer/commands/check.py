@@ -72,12 +72,12 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
     if task.run is None:
         return
     findings = check_record.read(task)
-    again = f"metaloop task check {shlex.quote(str(task.folder))}{flag(sandbox)}"
+    command = f"metaloop task check {shlex.quote(str(task.folder))}{flag(sandbox)}"
     if findings is None:
-        note(f"{task.name} has not been checked here: running its baseline once, not charged ({again} tests more)")
+        note(f"{task.name} has not been checked here: running its baseline once, not charged ({command} tests more)")
         findings = check_command(task, again=False, sandbox=sandbox)
     if failed := next((finding for finding in findings if finding.level == "error"), None):
-        raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=again)
+        raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=command)
 
 
 def _findings(trainer: Trainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
@@ -157,13 +157,13 @@ def _noise(trainer: Trainer, task: Task, equal: list[Outcome]) -> CheckFinding:
     runs = [*equal, trainer.run(Spec(task.baseline(), SEED + 1))]
     if bad := next((outcome for outcome in runs if outcome.metric is None), None):
         return CheckFinding("error", "noise", f"a repeated run fails: {bad.status}: {bad.reason}", cure(bad, task))
-    first, again, other = (outcome.metric or 0.0 for outcome in runs)
-    same = f"runs of one seed differ by {abs(again - first):.3g}" if again != first else "one seed repeats its result"
+    first, second, other = (outcome.metric or 0.0 for outcome in runs)
+    same = f"runs of one seed differ by {abs(second - first):.3g}" if second != first else "one seed repeats its result"
     if other != first:
-        values = [first, other] if again == first else [first, again, other]
+        values = [first, other] if second == first else [first, second, other]
         differ = f"two seeds differ by {abs(other - first):.3g}; {same}"
         if not task.takes_seed:
-            differ = f"three runs differ by up to {max(first, again, other) - min(first, again, other):.3g}"
+            differ = f"three runs differ by up to {max(first, second, other) - min(first, second, other):.3g}"
         return CheckFinding("ok", "noise", differ, measured={"seed_sd": statistics.stdev(values)})
     if task.takes_seed:
         return CheckFinding(
@@ -176,7 +176,7 @@ def _noise(trainer: Trainer, task: Task, equal: list[Outcome]) -> CheckFinding:
 def _before(findings: list[CheckFinding] | None, equal: list[Outcome]) -> Iterator[CheckFinding]:
     """The metric against that of the check before, under the same seed: something else than the files may decide it."""
     values = [outcome.metric for outcome in equal if outcome.metric is not None]
-    before = next((one.measured["metric"] for one in findings or () if "metric" in one.measured), None)
+    before = next((finding.measured["metric"] for finding in findings or () if "metric" in finding.measured), None)
     if before is None or not values:
         return
     apart = min(abs(value - before) for value in values)

@@ -47,8 +47,8 @@ def _installed_elsewhere(module: str, task: Task) -> str:
     for environment in map(Path, task.run.readable if task.run else ()):
         packages = environment.expanduser().glob("lib/python*/site-packages")
         for link in (link for site in packages for end in ("*.pth", "__editable__*.py") for link in site.glob(end)):
-            for named in re.findall(r"^/.*$|(?<=')/[^'\n]+(?=')", link.read_text("utf-8", "replace"), re.MULTILINE):
-                folder = Path(named).parent if Path(named).name == module else Path(named)
+            for path_ in re.findall(r"^/.*$|(?<=')/[^'\n]+(?=')", link.read_text("utf-8", "replace"), re.MULTILINE):
+                folder = Path(path_).parent if Path(path_).name == module else Path(path_)
                 if (folder / module).is_dir() or (folder / f"{module}.py").is_file():
                     return str(folder)
     return ""
@@ -69,27 +69,26 @@ def traceback_in(log: str) -> str:
 
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
-    said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
+    log = outcome.log[-4000:].replace(f"{HOME}/", "~/")
     score_files = task.run.score_files if task.run else []
     for name in score_files:
-        if re.search(rf"(?:No such file|No module|not found|can't open).*\b{re.escape(Path(name).stem)}\b", said):
+        if re.search(rf"(?:No such file|No module|not found|can't open).*\b{re.escape(Path(name).stem)}\b", log):
             others = " ".join(f"--set score_files={other}" for other in score_files if other != name)
             others = others or "--set score_files=none"
             return f"the training does not see {name}: [run] score_files has it; without it, init with {others}"
-    if (module := re.search(_TOLD[0][0], said)) and (place := _installed_elsewhere(module[1].partition(".")[0], task)):
-        return (
-            f"{module[1]} is installed from {place}, which the sandbox does not show: init with --set readable={place}"
-        )
+    if (module := re.search(_TOLD[0][0], log)) and (origin := _installed_elsewhere(module[1].partition(".")[0], task)):
+        where = f"{module[1]} is installed from {origin}, which the sandbox does not show"
+        return f"{where}: init with --set readable={origin}"
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
-        if match := re.search(pattern, said):
+        if match := re.search(pattern, log):
             return words.format(*[text for text in match.groups() if text], disk_mb=disk)
     if outcome.status == "timeout":
         return f"[budget] seconds = {task.budget_seconds:g} is too small, or hard_factor is"
     if outcome.status == "oom":
         return f"[budget] memory_mb = {task.memory_mb} is too small"
     if outcome.status == "invalid":
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
         printed = f"its last line of output is {last[:60]!r}" if last else "it printed nothing"
         rows = task.scoring["rows"]
         if rows and rows in outcome.reason:

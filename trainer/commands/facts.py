@@ -51,12 +51,12 @@ def no_fact(field: str) -> Fact:
 
 def numbers_of(runs: Sequence[TriedRun], wanted: str | None) -> dict[str, NamedNumber]:
     """The numbers with a name that all runs print, of the first form that any has or that ``wanted`` has."""
-    found: dict[str, NamedNumber] = {}
+    numbers: dict[str, NamedNumber] = {}
     for form in range(len(named_numbers.FORMS)):
         first, *others = (named_numbers.read(run.text, form) for run in runs)
-        here = {name: one for name, one in first.items() if all(name in other for other in others)}
-        found = here | found if wanted in here else found or here
-    return found
+        common = {name: one for name, one in first.items() if all(name in other for other in others)}
+        numbers = common | numbers if wanted in common else numbers or common
+    return numbers
 
 
 def refuse_traceback(runs: Sequence[TriedRun], answer: str | None) -> None:
@@ -72,28 +72,32 @@ def refuse_traceback(runs: Sequence[TriedRun], answer: str | None) -> None:
 
 def metric_of(runs: Sequence[TriedRun], wanted: str | None) -> tuple[NamedNumber, list[float]]:
     """(the number that is the metric: the one that is given, else the only one that both runs print; its values)."""
-    found = numbers_of(runs, wanted)
+    numbers = numbers_of(runs, wanted)
     lines = [line.strip() for line in runs[0].text.splitlines() if line.strip()]
     pair = next((line for line in reversed(lines) if _ARROW.search(line) and (not wanted or wanted in line)), "")
     arrow = f"; which number counts in {pair[:60]!r}?" if pair else ""
-    if not found:
+    if not numbers:
         last = lines[-1] if lines else ""
         message = f"no number with a name in the output; its last line is {last[:60]!r}{arrow if pair != last else ''}"
         raise TaskError(message, hint="print NAME: 1.23")
-    shown = [f"{name} = {one.values[-1]}" for name, one in found.items()]
-    only = [one.name for one in found.values() if len(found) == 1 and one.form == 0]
+    values = [f"{name} = {number.values[-1]}" for name, number in numbers.items()]
+    only = [number.name for number in numbers.values() if len(numbers) == 1 and number.form == 0]
     name = wanted or "".join(only if not pair else [])
     if not name:
-        raise Unknown("metric", f"which is the metric? The command prints {', '.join(shown[:12])}{arrow}", list(found))
-    ends = [name] if name in found else [one for one in found if re.search(rf"[. ]{re.escape(name)}$", one)]
+        raise Unknown(
+            "metric", f"which is the metric? The command prints {', '.join(values[:12])}{arrow}", list(numbers)
+        )
+    ends = (
+        [name] if name in numbers else [number for number in numbers if re.search(rf"[. ]{re.escape(name)}$", number)]
+    )
     if len(ends) != 1:
-        message = f"the command does not print {name}, but {', '.join(shown[:12])}{arrow}"
-        raise Unknown("metric", message, ends or list(found))
-    one = found[ends[0]]
-    if alike := named_numbers.unclear(one.name, found):
+        message = f"the command does not print {name}, but {', '.join(values[:12])}{arrow}"
+        raise Unknown("metric", message, ends or list(numbers))
+    number = numbers[ends[0]]
+    if alike := named_numbers.unclear(number.name, numbers):
         raise UsageError(f"{name} cannot be told from {alike[0]}", hint=f"let the command print a line '{name}: 1.23'")
     try:
-        return one, [one.last_in(run.text) for run in runs]
+        return number, [number.last_in(run.text) for run in runs]
     except InvalidPredictions as error:
         raise TaskError(f"{name}: {error}", hint="let the command print it as its last number") from None
 
@@ -120,17 +124,17 @@ def direction_of(source: OwnRepository, names: Sequence[str], given: str | None)
 def invariants_of(runs: Sequence[TriedRun], metric: NamedNumber, knobs: Sequence[Ladder]) -> list[NamedNumber]:
     """The other numbers that both runs print alike while the metric varies, but for those of a machine and of knobs."""
     first, *others = (named_numbers.read(run.text, metric.form) for run in runs)
-    found, settings = dict[str, NamedNumber](), {plain_name(knob.name) for knob in knobs}
-    for name, one in first.items():
+    invariants, settings = dict[str, NamedNumber](), {plain_name(knob.name) for knob in knobs}
+    for name, number in first.items():
         plain = plain_name(name)
-        if all(name in other and other[name].values[-1] == one.values[-1] for other in others):
+        if all(name in other and other[name].values[-1] == number.values[-1] for other in others):
             if name == metric.name:
                 return []
             apart = is_timed(name) or plain in settings or _USED & {*plain.split("_")}
-            fits = len(one.pattern) <= _PATTERN and abs(one.last) <= _LARGEST
+            fits = len(number.pattern) <= _PATTERN and abs(number.last) <= _LARGEST
             if fits and not apart and not named_numbers.unclear(name, first):
-                found[plain] = one
-    return [*found.values()]
+                invariants[plain] = number
+    return [*invariants.values()]
 
 
 def rows_of(runs: Sequence[TriedRun], noise: str | None) -> int:

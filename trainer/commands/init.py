@@ -101,7 +101,7 @@ class Drafting:
         )
         questions.ask()
         settings = ladders(source, editable, wanted.values, command.value)
-        knobs = [one for one in settings if not one.reason]
+        knobs = [knob for knob in settings if not knob.reason]
         invariants = invariants_of(runs, metric, settings)
         toml = plain.toml(metric, direction.value, runs, knobs, invariants)
         budget = f"{wanted.budget:g} s given" if wanted.budget else ""
@@ -119,10 +119,10 @@ class Drafting:
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
             Fact("trust", *trust_of(wanted, self.sandbox)),
             *(Fact("score file", name, "score_command", "not seen by training") for name in wanted.score_files),
-            *(Fact("equals", one.name, one.values[-1], EQUALS if timed else PROPOSED) for one in invariants),
-            *(Fact("knob", one.name, f"{one.file}:{one.line}", tried_values(one)) for one in knobs),
+            *(Fact("equals", knob.name, knob.values[-1], EQUALS if timed else PROPOSED) for knob in invariants),
+            *(Fact("knob", knob.name, f"{knob.file}:{knob.line}", tried_values(knob)) for knob in knobs),
             *left_out(source, editable, command.value, self.sandbox),
-            *(Fact("left out", one.name, f"{one.file}:{one.line}", one.reason) for one in settings if one.reason),
+            *(Fact("left out", knob.name, f"{knob.file}:{knob.line}", knob.reason) for knob in settings if knob.reason),
         ]
         return TaskDraft(source, toml, facts)
 
@@ -131,10 +131,10 @@ class Drafting:
         toml = plain.toml(NamedNumber("unknown"), "lower", [], [])
         key = f"{[*plain.source.files]} {toml.partition('[budget]')[2]}"  # which files may be edited changes no run
         if key not in self._ran:
-            with tempfile.TemporaryDirectory() as place:
-                folder = copied(plain.source, Path(place) / "task")
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = copied(plain.source, Path(scratch) / "task")
                 (folder / "task.toml").write_text(toml, "utf-8")
-                self._ran[key] = [self._run(Task.load(folder), Path(place), seed) for seed in (1, 2)]
+                self._ran[key] = [self._run(Task.load(folder), Path(scratch), seed) for seed in (1, 2)]
         return self._ran[key]
 
     def _run(self, task: Task, place: Path, seed: int) -> TriedRun:
@@ -196,9 +196,9 @@ def write(plan: TaskDraft, into: Path | None) -> Path:
 
 def refuse_taken(folder: Path, into: Path | None) -> None:
     """Raise UsageError if there is a task already, or ``into`` has files."""
-    place = into.expanduser() if into else folder
-    what = place / "task.toml" if (place / "task.toml").exists() else place
-    if what != place or (into and place.exists() and any(place.iterdir())):
+    target = into.expanduser() if into else folder
+    what = target / "task.toml" if (target / "task.toml").exists() else target
+    if what != target or (into and target.exists() and any(target.iterdir())):
         raise UsageError(f"{what}: already exists", hint="remove it, or name a new folder: task init DIR --from …")
 
 
@@ -256,13 +256,13 @@ def _score_files(source: OwnRepository, wanted: Wanted, command: str, editable: 
 
 def _read_by(source: OwnRepository, scripts: Sequence[str], command: str) -> list[str]:
     """The files that a command line, its scripts and their modules name, by file or by folder, or import."""
-    found = dict.fromkeys(name for name in scripts if name in source.files)
-    texts = [command, *map(source.text, found)]
+    read_files = dict.fromkeys(name for name in scripts if name in source.files)
+    texts = [command, *map(source.text, read_files)]
     for text in texts:  # which grows
-        for name in [name for name in source.files if name not in found and _is_named(Path(name), text)]:
-            found[name] = None
+        for name in [name for name in source.files if name not in read_files and _is_named(Path(name), text)]:
+            read_files[name] = None
             texts += [source.text(name)] if name.endswith(_CODE) else []
-    return [name for name in source.files if name in found]
+    return [name for name in source.files if name in read_files]
 
 
 def _is_named(path: Path, text: str) -> bool:

@@ -114,19 +114,21 @@ def ladders(
     are ``given`` (NAME → "1,2,4") first, then those with a role. Those that ``command`` sets are no knobs.
 
     UsageError for a name or value that does not fit."""
-    found = [one for file in editable for one in _settings(repository, file)]
-    if unknown := given.keys() - {one.name for one in found}:
+    settings = [knob for file in editable for knob in _settings(repository, file)]
+    if unknown := given.keys() - {knob.name for knob in settings}:
         raise UsageError(
             f"--set values={min(unknown)}: no setting of that name in {', '.join(editable)}", hint="NAME=1,2,4"
         )
     stated = _stated(repository)
-    judged = [_with_values(one, given.get(one.name), stated.get(one.name.lower(), ())) for one in found]
-    judged = [replace(one, reason="the command sets it") if _is_set(one, command) else one for one in judged]
-    knobs = _named_apart([one for one in judged if not one.reason])
+    judged = [_with_values(knob, given.get(knob.name), stated.get(knob.name.lower(), ())) for knob in settings]
+    judged = [replace(knob, reason="the command sets it") if _is_set(knob, command) else knob for knob in judged]
+    knobs = _named_apart([knob for knob in judged if not knob.reason])
     ranked = sorted(knobs, key=lambda one: (one.name not in given, not one.role))
-    kept = [one for one in knobs if one in ranked[:MOST]]
-    dropped = [replace(one, reason=f"more than {MOST} settings; --set values=NAME=… takes it") for one in ranked[MOST:]]
-    return [*kept, *dropped, *(one for one in judged if one.reason)]
+    kept = [knob for knob in knobs if knob in ranked[:MOST]]
+    dropped = [
+        replace(knob, reason=f"more than {MOST} settings; --set values=NAME=… takes it") for knob in ranked[MOST:]
+    ]
+    return [*kept, *dropped, *(knob for knob in judged if knob.reason)]
 
 
 def _is_set(one: Ladder, command: str) -> bool:
@@ -171,12 +173,14 @@ def _with_values(one: Ladder, given: str | None, stated: Sequence[str]) -> Ladde
 
 def _named_apart(knobs: Sequence[Ladder]) -> list[Ladder]:
     """Settings of one name in several places get names that say where (``optim_lr``); of equal ones the first stays."""
-    times = Counter(one.name.lower() for one in knobs)
+    times = Counter(knob.name.lower() for knob in knobs)
     kept: dict[str, Ladder] = {}
-    for one in knobs:
-        owner = re.sub(r"\W+", "_", one.owner).strip("_")
-        name = f"{owner}_{one.name}"[-40:].lstrip("_0123456789") if owner and times[one.name.lower()] > 1 else one.name
-        kept.setdefault(name.lower(), replace(one, name=name))
+    for knob in knobs:
+        owner = re.sub(r"\W+", "_", knob.owner).strip("_")
+        name = (
+            f"{owner}_{knob.name}"[-40:].lstrip("_0123456789") if owner and times[knob.name.lower()] > 1 else knob.name
+        )
+        kept.setdefault(name.lower(), replace(knob, name=name))
     return list(kept.values())
 
 

@@ -61,26 +61,26 @@ class NamedNumber:
 
 def read(text: str, form: int = 0) -> dict[str, NamedNumber]:
     """Name → its values in the order of the text, as printed; a member of JSON goes by its path (``eval.loss``)."""
-    found: dict[str, NamedNumber] = {}
+    numbers: dict[str, NamedNumber] = {}
     whole = _json(text)
     if whole is not None:
-        _members(whole, found)
-        return found
+        _members(whole, numbers)
+        return numbers
     for line in text.splitlines():
         if (row := _json(line)) is not None:
-            _members(row, found)
+            _members(row, numbers)
         elif len(line) <= _LINE:
             for match in FORMS[form].finditer(line):
-                one = found.setdefault(match["name"], NamedNumber(match["name"], form=form))
-                one.leads &= not re.search(r"\w", line[: match.start()])
-                one.values.append(next(text for text in match.groups() if text != match["name"]))
-    return found
+                number = numbers.setdefault(match["name"], NamedNumber(match["name"], form=form))
+                number.leads &= not re.search(r"\w", line[: match.start()])
+                number.values.append(next(text for text in match.groups() if text != match["name"]))
+    return numbers
 
 
 def unclear(name: str, found: dict[str, NamedNumber]) -> list[str]:
     """Other names that a pattern for this one would match, too: ``train loss`` for a ``loss`` amid lines."""
-    own = found[name]
-    return [] if own.key or own.leads else [other for other in found if other.endswith(f" {name}")]
+    number = found[name]
+    return [] if number.key or number.leads else [other for other in found if other.endswith(f" {name}")]
 
 
 def _json(text: str) -> dict[str, object] | None:

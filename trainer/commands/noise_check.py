@@ -55,9 +55,9 @@ def noise_findings(trainer: Trainer, equal: Sequence[Baseline]) -> Iterator[Chec
     elif task.data_noise == UNKNOWN and not task.timed:
         message = "not known: whether a gain holds on other validation data stays open"
         yield CheckFinding("warning", CLAUSE, message, f"[score] rows, n_rows or exact, or {{split}}: {_SEE}")
-    if found := resolution(task, first, rows):
-        known = {name: float(value) for name, value in found._asdict().items() if value is not None}
-        yield CheckFinding("ok", "resolution", found.sentence(task.unit), measured=known)
+    if doubts := resolution(task, first, rows):
+        known = {name: float(value) for name, value in doubts._asdict().items() if value is not None}
+        yield CheckFinding("ok", "resolution", doubts.sentence(task.unit), measured=known)
 
 
 class Resolution(NamedTuple):

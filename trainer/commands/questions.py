@@ -65,8 +65,8 @@ class OpenQuestions:
             raise self.found[0]
         if self.found:
             first = self.found[0]
-            texts = "; ".join(f"({number}) {one.message}" for number, one in enumerate(self.found, 1))
-            hints = " ".join(one.hint for one in self.found)
+            texts = "; ".join(f"({number}) {question.message}" for number, question in enumerate(self.found, 1))
+            hints = " ".join(question.hint for question in self.found)
             together = Unknown(first.field, f"{len(self.found)} questions are open: {texts}", first.choices, hints)
             together.questions = list(self.found)
             raise together

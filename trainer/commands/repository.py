@@ -202,28 +202,28 @@ def packages_of(source: OwnRepository) -> list[str]:
 def hub_of(source: OwnRepository) -> list[str]:
     """The folders of models, kernels and data sets of Hugging Face that are on this machine and named in the code."""
     code = "\n".join(source.text(name) for name in source.code).lower()
-    found = []
+    hubs = []
     hub = Path(HUB).expanduser()
     for path in [*sorted(hub.glob("hub/*--*")), *sorted(hub.glob("datasets/*___*"))]:
         name = path.name.replace("___", "/") if "___" in path.name else "/".join(path.name.split("--")[1:])
         if path.is_dir() and name.lower() in code:
-            found.append(f"{HUB}/{path.parent.name}/{path.name}")
-    return found
+            hubs.append(f"{HUB}/{path.parent.name}/{path.name}")
+    return hubs
 
 
 def links_of(source: OwnRepository, readable: Sequence[str]) -> dict[str, str]:
     """Name in the repository → where it leads: links within it, its own node_modules, and what the user allows to be
     read. Another link out of the repository is left out, because it may lead to the user's keys."""
-    root, shown = source.folder, {}
-    named = {text: Path(os.path.realpath(Path(text).expanduser())) for text in readable}
+    root, links = source.folder, {}
+    targets = {text: Path(os.path.realpath(Path(text).expanduser())) for text in readable}
     for name in source.links:
         real = Path(os.path.realpath(root / name))
-        if any(real.is_relative_to(path) for path in named.values()):
-            shown[name] = str(real)
+        if any(real.is_relative_to(path) for path in targets.values()):
+            links[name] = str(real)
         elif real.is_relative_to(root) and str(real.relative_to(root)) in source.files:
-            shown[name] = os.path.relpath(real, (root / name).parent)
-    for text, path in named.items():
+            links[name] = os.path.relpath(real, (root / name).parent)
+    for text, path in targets.items():
         if path.is_relative_to(root) and path != root:
-            shown[str(path.relative_to(root))] = str(Path(text).expanduser().absolute())
+            links[str(path.relative_to(root))] = str(Path(text).expanduser().absolute())
     node = root / "node_modules"
-    return shown | ({node.name: str(node)} if node.is_dir() and not node.is_symlink() else {})
+    return links | ({node.name: str(node)} if node.is_dir() and not node.is_symlink() else {})

@@ -158,12 +158,12 @@ def _lines(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _invariants(numbers: Sequence[NamedNumber]) -> list[str]:
     """Constraints that no edit changes these numbers, by their names where these are short, plain and different."""
-    names = [re.sub(r"\W+", "_", one.name, flags=re.ASCII)[:40] for one in numbers]
+    names = [re.sub(r"\W+", "_", invariant.name, flags=re.ASCII)[:40] for invariant in numbers]
     sections = {}
-    for number, (one, name) in enumerate(zip(numbers, names, strict=True), 1):
+    for number, (invariant, name) in enumerate(zip(numbers, names, strict=True), 1):
         name = name if name[0].isalpha() and names.count(name) == 1 else f"number_{number}"
-        where = {"key" if one.key else "pattern": one.key or one.pattern}
-        sections[f"constraints.{name}"] = {"kind": "printed", **where, "equals": one.last}
+        where = {"key" if invariant.key else "pattern": invariant.key or invariant.pattern}
+        sections[f"constraints.{name}"] = {"kind": "printed", **where, "equals": invariant.last}
     return _lines(sections)
 
 

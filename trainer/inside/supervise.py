@@ -82,14 +82,14 @@ def relays(ports: dict[str, int]) -> list[Thread]:
 
     def serve(server: socket.socket, path: str) -> None:
         while True:
-            here, _ = server.accept()
-            there = socket.socket(socket.AF_UNIX)
+            local, _ = server.accept()
+            remote = socket.socket(socket.AF_UNIX)
             try:
-                there.connect(path)
-                for ends in ((here, there), (there, here)):
+                remote.connect(path)
+                for ends in ((local, remote), (remote, local)):
                     threading.Thread(target=pump, args=ends, daemon=True).start()
             except (OSError, RuntimeError):  # as many threads as there may be
-                hang_up(here, there)
+                hang_up(local, remote)
 
     def pump(source: socket.socket, target: socket.socket) -> None:
         """Copy one direction until its end, and close the other side's input."""
@@ -130,14 +130,14 @@ def _path_for(folder: str, name: str) -> str:
 
 def states(folder: str, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     """Inode and change time, which a user cannot set, of files; None for one that is not there."""
-    found: dict[str, tuple[int, int] | None] = dict.fromkeys(names)
-    for name in found:
+    states_: dict[str, tuple[int, int] | None] = dict.fromkeys(names)
+    for name in states_:
         try:
             status = os.lstat(os.path.join(folder, name))
-            found[name] = status.st_ino, status.st_ctime_ns
+            states_[name] = status.st_ino, status.st_ctime_ns
         except OSError:
             continue
-    return found
+    return states_
 
 
 def _hex(text: str) -> str:

@@ -14,11 +14,11 @@ _DESCRIPTORS = 12
 
 def send(to: socket.socket, message: Mapping[str, Any], descriptors: Mapping[str, int] | None = None) -> None:
     """Send one message. The receiver gets copies of the descriptors under the same names."""
-    named = descriptors or {}
-    data = json.dumps({**message, "descriptors": list(named)}).encode()
+    handles = descriptors or {}
+    data = json.dumps({**message, "descriptors": list(handles)}).encode()
     if len(data) > MESSAGE_BYTES:
         raise ValueError(f"a message of {len(data)} bytes")
-    socket.send_fds(to, [data], list(named.values()))
+    socket.send_fds(to, [data], list(handles.values()))
 
 
 def receive(source: socket.socket) -> tuple[dict[str, Any], dict[str, int]] | None:

@@ -111,10 +111,10 @@ class ProcessTree:
             living = held = 0.0
             for pid in descendants(self._root):
                 with suppress(psutil.Error):
-                    one = psutil.Process(pid)
-                    times, memory = one.cpu_times(), one.memory_info()
-                    self._seen[one] = times.user + times.system
-                    living += self._seen[one] + times.children_user + times.children_system
+                    process = psutil.Process(pid)
+                    times, memory = process.cpu_times(), process.memory_info()
+                    self._seen[process] = times.user + times.system
+                    living += self._seen[process] + times.children_user + times.children_system
                     held += (memory.rss - getattr(memory, "shared", 0)) / _MB
             outside = self.group.cpu_seconds() if self.group else None
             counted = max(living, sum(self._seen.values())) - self._before

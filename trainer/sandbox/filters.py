@@ -109,9 +109,9 @@ def candidate(process: int = 1) -> bytes:
     rules: list[tuple[Any, ...]] = [(lib.ALLOW, name) for name in ALLOWED]
     rules += [(_error(lib, error), name) for name, error in OTHERWISE.items()]
     for name, (argument, values, ignoring) in ONE_OF.items():
-        rules += [(lib.ALLOW, name, lib.Arg(argument, lib.MASKED_EQ, _INT & ~ignoring, one)) for one in values]
-    waits = [lib.Arg(1, lib.MASKED_EQ, _INT & ~0x100, one) for one in SHARED_WAITS]
-    rules += [(_error(lib, "EAGAIN"), "futex", one) for one in waits]
+        rules += [(lib.ALLOW, name, lib.Arg(argument, lib.MASKED_EQ, _INT & ~ignoring, value)) for value in values]
+    waits = [lib.Arg(1, lib.MASKED_EQ, _INT & ~0x100, value) for value in SHARED_WAITS]
+    rules += [(_error(lib, "EAGAIN"), "futex", value) for value in waits]
     rules += [(lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, ~THREAD_MAY & (1 << 64) - 1, THREAD))]
     rules += [(lib.ALLOW, "tgkill", lib.Arg(0, lib.MASKED_EQ, _INT, process))]  # abort() and raise()
     # for this process (0) and without a new limit: read only
@@ -125,12 +125,12 @@ def tree() -> bytes:
     rules: list[tuple[Any, ...]] = [(_error(lib, "EPERM"), call) for call in (*BOTH, *TREE, *MOUNTS)]
     rules += [(_error(lib, "ENOSYS"), call) for call in (*IO_URING, *TREE_OTHERWISE, *CACHED)]
     families = [lib.Arg(0, lib.GT, max(FAMILIES))]
-    families += [lib.Arg(0, lib.EQ, one) for one in range(max(FAMILIES)) if one not in FAMILIES]
-    rules += [(_error(lib, "EAFNOSUPPORT"), "socket", one) for one in families]
-    rules += [(_error(lib, "EPERM"), "clone", lib.Arg(0, lib.MASKED_EQ, one, one)) for one in NEW_NAMESPACES]
+    families += [lib.Arg(0, lib.EQ, family) for family in range(max(FAMILIES)) if family not in FAMILIES]
+    rules += [(_error(lib, "EAFNOSUPPORT"), "socket", family) for family in families]
+    rules += [(_error(lib, "EPERM"), "clone", lib.Arg(0, lib.MASKED_EQ, family, family)) for family in NEW_NAMESPACES]
     rules += [(_error(lib, "EOPNOTSUPP"), "preadv2", lib.Arg(5, lib.NE, 0))]  # RWF_NOWAIT reads cached pages alone
     for name, (argument, values, error) in TREE_NOT.items():
-        rules += [(_error(lib, error), name, lib.Arg(argument, lib.MASKED_EQ, _INT, one)) for one in values]
+        rules += [(_error(lib, error), name, lib.Arg(argument, lib.MASKED_EQ, _INT, family)) for family in values]
     return _program(lib.ALLOW, rules)
 
 
@@ -156,12 +156,12 @@ def _error(lib: Any, name: str) -> int:
 def _program(otherwise: int, rules: list[tuple[Any, ...]]) -> bytes:
     """struct sock_filter[], as the kernel and bwrap take it."""
     lib = _library()
-    made = lib.SyscallFilter(otherwise)
-    made.set_attr(lib.Attr.ACT_BADARCH, lib.KILL_PROCESS)
-    made.set_attr(lib.Attr.CTL_OPTIMIZE, 2)  # a search in a tree
+    program = lib.SyscallFilter(otherwise)
+    program.set_attr(lib.Attr.ACT_BADARCH, lib.KILL_PROCESS)
+    program.set_attr(lib.Attr.CTL_OPTIMIZE, 2)  # a search in a tree
     for action, call, *arguments in rules:
-        made.add_rule(action, call, *arguments)
+        program.add_rule(action, call, *arguments)
     with os.fdopen(os.memfd_create("filter"), "r+b") as file:
-        made.export_bpf(file)
+        program.export_bpf(file)
         file.seek(0)
         return file.read()

@@ -98,11 +98,11 @@ def refusal(path: Path) -> str:
     """Why a path that a task names may not be shown, or an empty string. Links are resolved too."""
     if ".." in path.parts:
         return "contains .."
-    for one in (path, path.resolve()):
-        if any(part.lower() in FOLDERS for part in one.parts) or is_key(one.name):
+    for form in (path, path.resolve()):
+        if any(part.lower() in FOLDERS for part in form.parts) or is_key(form.name):
             return "may contain keys and is not shown"
         for cache in _caches():
-            inner = one.relative_to(cache).parts if one.is_relative_to(cache) else None
+            inner = form.relative_to(cache).parts if form.is_relative_to(cache) else None
             if inner is not None and (not inner or (inner[0].lower() in SHARED_CACHES and len(inner) < _DEEP)):
                 return (
                     "is a cache that programs share, with their logins; name the folder of the model or the data in it"
@@ -113,4 +113,4 @@ def refusal(path: Path) -> str:
 def _caches() -> set[Path]:
     """The cache folders of this user."""
     named = [Path("~/.cache").expanduser(), *map(Path, filter(None, [os.environ.get("XDG_CACHE_HOME")]))]
-    return {path for one in named for path in (one, one.resolve())}
+    return {path for path_ in named for path in (path_, path_.resolve())}

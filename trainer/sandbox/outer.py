@@ -84,16 +84,18 @@ def shown(torch: bool, imports: Sequence[str] = ()) -> list[str]:
 def _installed(name: str) -> tuple[list[str], list[str]]:
     """The folders and files of a distribution, and the distributions that it requires, without its extras. Of one that
     has no list of files, or was put there by hand, the folders and files of its name."""
-    named = [os.path.join(folder, part) for folder in packages() for part in (name, f"{name}.py", f"{name}.libs")]
+    paths = [os.path.join(folder, part) for folder in packages() for part in (name, f"{name}.py", f"{name}.libs")]
     required: list[str] = []
     with suppress(PackageNotFoundError):
-        found = distribution(name)
-        needed = [need for need in found.requires or () if "extra ==" not in need and not need.startswith(_FOR_GPUS)]
+        installed = distribution(name)
+        needed = [
+            need for need in installed.requires or () if "extra ==" not in need and not need.startswith(_FOR_GPUS)
+        ]
         required = [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed]
-        parts = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
-        listed = [str(found.locate_file(part)) for part in sorted(parts) if not part.endswith(".dist-info")]
-        named = listed or named
-    return [path for path in named if os.path.exists(path)], required
+        parts = {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}
+        listed = [str(installed.locate_file(part)) for part in sorted(parts) if not part.endswith(".dist-info")]
+        paths = listed or paths
+    return [path for path in paths if os.path.exists(path)], required
 
 
 def unreadable() -> str:

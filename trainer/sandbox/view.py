@@ -83,10 +83,10 @@ class View:
         """Start a command as the first process in it, without waiting. ``more``: further options of bwrap; ``pipes``:
         see `bwrap.launch`."""
         with ExitStack() as stack:
-            made = _Options(self, stack)
-            options = [*made.options, *more, "--as-pid-1", "--remount-ro", "/"]
-            fds = [*made.fds, *pass_fds]
-            return bwrap.launch(options, ["--", *command], reach=made.reach, pass_fds=fds, **pipes)
+            options_ = _Options(self, stack)
+            options = [*options_.options, *more, "--as-pid-1", "--remount-ro", "/"]
+            fds = [*options_.fds, *pass_fds]
+            return bwrap.launch(options, ["--", *command], reach=options_.reach, pass_fds=fds, **pipes)
 
     def start(
         self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), **pipes: int
@@ -198,10 +198,10 @@ class _Options:
 
     def _hide(self) -> None:
         """Mask paths inside those shown since the last call: a folder by an empty one, a file by /dev/null."""
-        shown, self._shown = self._shown, []
-        hidden = {*own_code(one for one, _ in shown), user_cache(), *self._view.hidden}
+        pending, self._shown = self._shown, []
+        hidden = {*own_code(one for one, _ in pending), user_cache(), *self._view.hidden}
         for path in sorted({path.resolve() for path in hidden}):
-            for real, path_inside in shown:
+            for real, path_inside in pending:
                 if path.is_relative_to(real) and path.exists():
                     covered = _closed_to_sandbox(real, path) or path
                     self._cover(covered, os.path.normpath(f"{path_inside}/{covered.relative_to(real)}"))
@@ -285,9 +285,9 @@ def interpreter() -> list[Path]:
 
 def own_code(shown: Iterable[Path]) -> list[Path]:
     """The folders of Metaloop's own code: of this copy, and of any installed in a shown path."""
-    here = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parents[2]
     # a checkout as a whole, because agents may not see its tests and benchmarks either
-    folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in OURS]
+    folders = [package] if (package / "pyproject.toml").is_file() else [package / name for name in OURS]
     for root in shown:
         for pattern in ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib/python3*/*-packages"):
             sites = [site for site in root.glob(pattern) if any(site.glob("metaloop-*.dist-info"))]

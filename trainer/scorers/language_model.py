@@ -143,11 +143,11 @@ class LanguageModel:
         chosen = rng.permutation(len(text.inputs))[: max(1, min(_AGAIN, len(text.inputs) // 2))]
         both = [np.concatenate(pair) for pair in zip(text.take(chosen), public, strict=True)]
         order = rng.permutation(len(both[0]))
-        again = self.streamed(referee, Text(*both).take(order))[np.argsort(order)]
+        repeated = self.streamed(referee, Text(*both).take(order))[np.argsort(order)]
         refuse_different(
-            losses[chosen], again[: len(chosen)], self.tolerance, "a row's score depends on the other rows"
+            losses[chosen], repeated[: len(chosen)], self.tolerance, "a row's score depends on the other rows"
         )
-        return self._gap(public, self._chunks_with_probes(referee, public, refuse=False), again[len(chosen) :])
+        return self._gap(public, self._chunks_with_probes(referee, public, refuse=False), repeated[len(chosen) :])
 
     def _gap(self, text: Text, chunks: Any, streaming: Any) -> tuple[str, ...]:
         """The finding if chunks and streaming give different scores on the same text."""

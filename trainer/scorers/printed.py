@@ -51,8 +51,8 @@ def number_in(text: str, pattern: str, key: str, *, words: bool = False) -> floa
     last = next((match for line in reversed(lines) if (match := re.search(pattern, line))), None)
     if last is None:
         raise InvalidPredictions(f"no line of the output matches {pattern!r}")
-    said = (last[1] or "").strip()
-    return _WORDS[said.lower()] if words and said.lower() in _WORDS else _number(said)
+    text_ = (last[1] or "").strip()
+    return _WORDS[text_.lower()] if words and text_.lower() in _WORDS else _number(text_)
 
 
 def _number(text: str) -> float:
@@ -93,13 +93,13 @@ def _values_of(value: JsonValue, key: str) -> Iterator[JsonValue]:
     """The values of a key at any depth."""
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if key in one:
-                yield one[key]
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if key in item:
+                yield item[key]
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _last_json(text: str) -> JsonValue:

@@ -261,18 +261,18 @@ class Referee:
         limits: Limits,
         attend: Callable[[], bool] | None = None,
     ) -> Ended:
-        given = dict(descriptors)
-        request = replace(self.request, command=[kind], limits=limits, settings=settings, descriptors=given)
+        handles = dict(descriptors)
+        request = replace(self.request, command=[kind], limits=limits, settings=settings, descriptors=handles)
         if self.checkpoint is not None:
-            given["checkpoint"] = self.checkpoint.readable()
+            handles["checkpoint"] = self.checkpoint.readable()
         try:
             ended = redact_output(self.launcher.run(request, attend))
             self.tally.add(ended, self.launcher.constant, kind)
             return ended
         finally:
             for name in ("checkpoint", "inputs"):
-                if name in given:
-                    os.close(given[name])
+                if name in handles:
+                    os.close(handles[name])
 
 
 def _pipe() -> tuple[io.FileIO, io.FileIO]:

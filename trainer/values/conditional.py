@@ -101,11 +101,11 @@ class ConditionalEdit:
         if not all(condition.holds(config) for condition in self.conditions):
             return None
         values = dict(self.fixed.set)
-        for one in self.relative:
-            value = one.on(config)
+        for relative in self.relative:
+            value = relative.on(config)
             if value is None:
                 return None
-            values[one.knob.name] = value
+            values[relative.knob.name] = value
         return Edit(values, self.fixed.apply)
 
 
@@ -116,14 +116,14 @@ def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison
     learning rate. Words that cannot name an edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
     """
     terms = _possible(space, terms)
-    understood = tuple(filter(None, (_condition(space, one) for one in conditions)))
-    relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
+    understood = tuple(filter(None, (_condition(space, condition) for condition in conditions)))
+    relative = {term: condition for term in terms if (condition := _relative(space, term)) is not None}
     rest = [term for term in terms if term not in relative]
     fixed = space.parse_terms(rest) if any(map(space.names_edit, rest)) else Edit()
     if fixed is None or len(understood) < len(conditions) or not (fixed or relative):
         return None
     own = {*fixed.set, *fixed.apply}
-    moved = tuple(one for one in relative.values() if one.knob.name not in own)
+    moved = tuple(condition for condition in relative.values() if condition.knob.name not in own)
     return ConditionalEdit(fixed, understood, moved)
 
 
@@ -160,18 +160,22 @@ def unread(space: EditSpace, word: str) -> str:
     parts = re.split(r"[\s,;]+", word.strip())
     if len(parts) > 1 and all(known(space, part) for part in parts):
         return f"`{word}`: each edit needs backticks of its own, " + " ".join(f"`{part}`" for part in parts)
-    named = re.match(r"\+?\s*(@?[A-Za-z_]\w*)", word)
-    knob = space.knob(named[1]) if named else None
+    name = re.match(r"\+?\s*(@?[A-Za-z_]\w*)", word)
+    knob = space.knob(name[1]) if name else None
     if knob is None:
-        names = {one.role.upper(): f"{one.name} or {ROLE}{one.role}" for one in space.knobs if one.role}
-        names |= {one.name.upper(): one.name for one in space.knobs}
-        near = difflib.get_close_matches(named[1].upper(), names, 1) if named else []
+        names = {
+            known_knob.role.upper(): f"{known_knob.name} or {ROLE}{known_knob.role}"
+            for known_knob in space.knobs
+            if known_knob.role
+        }
+        names |= {known_knob.name.upper(): known_knob.name for known_knob in space.knobs}
+        near = difflib.get_close_matches(name[1].upper(), names, 1) if name else []
         return f"this task has no edit `{word}`" + (f" (did you mean {names[near[0]]}?)" if near else "")
     if knob.kind == "patch":
         return f"`{word}`: {knob.name} is a change of the code, so it has no value: `{knob.name}`"
-    shown = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
-    values = " or ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
-    return f"`{word}`: {'no value; ' if named and named[0] == word.strip() else ''}{knob.name} can be {values}"
+    values_ = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
+    values = " or ".join([", ".join(values_[:-1]), values_[-1]] if values_[1:] else values_)
+    return f"`{word}`: {'no value; ' if name and name[0] == word.strip() else ''}{knob.name} can be {values}"
 
 
 def _condition(space: EditSpace, written: Comparison) -> Condition | None:

@@ -48,21 +48,21 @@ def read(file: str, text: str) -> Mapping[str, NestedValue]:
         return {}
     values = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
     times = Counter(address for address, _ in values)
-    starts = Counter(one.start for _, one in values)
-    return {address: one for address, one in values if times[address] == 1 and starts[one.start] == 1}
+    starts = Counter(value.start for _, value in values)
+    return {address: value for address, value in values if times[address] == 1 and starts[value.start] == 1}
 
 
 def write(file: str, text: str, address: str, value: Scalar) -> str | None:
     """``text`` with that value and no other changed; None if there is none, or it cannot be changed alone."""
     before = read(file, text)
-    if (one := before.get(address)) is None:
+    if (nested := before.get(address)) is None:
         return None
-    if one.value == value and type(one.value) is type(value):
+    if nested.value == value and type(nested.value) is type(value):
         return text  # 1e-3 stays 1e-3: the same value is the same source
     raw = text.encode()
-    old = raw[one.start : one.end].decode()
+    old = raw[nested.start : nested.end].decode()
     new = _literal(old, value) if file.endswith(".py") else config_values.literal(file, old, value)
-    changed = (raw[: one.start] + new.encode() + raw[one.end :]).decode()
+    changed = (raw[: nested.start] + new.encode() + raw[nested.end :]).decode()
     after = read(file, changed)
     same = {name: entry.value for name, entry in before.items()} | {address: value}
     return changed if {name: entry.value for name, entry in after.items()} == same else None
@@ -172,7 +172,11 @@ def _options(tree: ast.Module) -> Iterator[_Place]:
         node = waiting.pop()
         waiting += reversed(list(ast.iter_child_nodes(node)))
         if isinstance(node, ast.Call) and _callee(node) in ("add_argument", "option", "add_option"):
-            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            texts = [
+                constant.value
+                for constant in node.args
+                if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+            ]
             option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             if option and "default" in keywords and "action" not in keywords:

@@ -16,12 +16,12 @@ def copies(entries: Iterable[ContestEntry]) -> dict[int, ContestEntry]:
     """The entries of entrants that make the researcher do the same on the contest's task as an earlier one: number →
     the earliest such entry. Void and failed entries are no earlier ones. ``entries``: all, in the order of arrival."""
     first: dict[str, ContestEntry] = {}
-    found: dict[int, ContestEntry] = {}
+    copied: dict[int, ContestEntry] = {}
     for entry in entries:
         if entry.role != "program":
             continue
         if (earlier := first.get(entry.behaviour)) is not None:
-            found[entry.number] = earlier
+            copied[entry.number] = earlier
         elif entry.state not in ("void", "failed"):
             first[entry.behaviour] = entry
-    return found
+    return copied

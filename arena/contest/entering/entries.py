@@ -99,17 +99,21 @@ def linted(
     unused: Sequence[LintMessage] = (),
 ) -> Checked:
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
-    said = check(raw, PROGRAM_FILE, *filter(None, [unread]))
-    program = None if any(one.level == "error" for one in said) else Program.parse(raw, PROGRAM_FILE)
-    own = own_code(contest, program) if program else []
-    every = (*(for_script(said, program) if contest.study.researcher == "scripted" else said), *own, *unused)
+    remarks = check(raw, PROGRAM_FILE, *filter(None, [unread]))
+    program = None if any(one.level == "error" for one in remarks) else Program.parse(raw, PROGRAM_FILE)
+    code_messages = own_code(contest, program) if program else []
+    every = (
+        *(for_script(remarks, program) if contest.study.researcher == "scripted" else remarks),
+        *code_messages,
+        *unused,
+    )
     messages = first(every)
     errors = sorted((m for m in every if m.level == "error"), key=lambda m: (m.file, m.line))
     if errors or program is None:
         lead = f"{errors[0].file + ', ' if errors[0].file else ''}line {errors[0].line}: {errors[0].message}"
         more = f" (and {many(len(errors) - 1, 'more error')})" if errors[1:] else ""
         every_one = LINT if len(every) > MOST_LINT else ""
-        hint = "remove the patches and ideas that name them" if errors == own else every_one
+        hint = "remove the patches and ideas that name them" if errors == code_messages else every_one
         raise NotTaken(lead + more, hint=hint, lint=messages)
     label, config = program.evolved_for, contest.study
     remark = label.remark("this program", EvolvedFor.of(config.researcher, config.llm.models)) if label else ""
@@ -122,11 +126,11 @@ def for_script(messages: Sequence[LintMessage], program: Program | None) -> Iter
     is_ignored = any(message.code == "settings-ignored" for message in messages)
     for message in messages:
         if message.code == "no-edit":
-            said = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
-            yield replace(message, level="warning", message=said)
+            ignored = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
+            yield replace(message, level="warning", message=ignored)
         elif message.code == "like-stock":
-            said = "no settings and no ideas: it runs like stock, with the default settings (random edits)"
-            yield replace(message, level="warning", message=said)
+            ignored = "no settings and no ideas: it runs like stock, with the default settings (random edits)"
+            yield replace(message, level="warning", message=ignored)
         elif program is not None and message.code == "ideas-not-queued":
             if not is_ignored:  # which is the cause
                 yield unqueued(program)
@@ -149,7 +153,7 @@ def own_code(contest: Contest, program: Program) -> list[LintMessage]:
     """Errors for the patches of a program that a contest does not take."""
     said = "is code; contests of the scripted researcher take programs without"
     patches = program.patches if contest.study.researcher == "scripted" else ()
-    return [LintMessage(one.line, "error", "own-code", f"patch:{one.name} {said}") for one in patches]
+    return [LintMessage(patch.line, "error", "own-code", f"patch:{patch.name} {said}") for patch in patches]
 
 
 def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:

@@ -83,7 +83,7 @@ def race_result(row: MeasuredRow, said: Announcement) -> str:
         return ""
     if any(row["number"] == who["number"] for who in said["winners"]):
         return "won" if len(said["winners"]) == 1 else "shares the win"
-    lost = next(one for one in said["lost"] if one["number"] == row["number"])
+    lost = next(loss for loss in said["lost"] if loss["number"] == row["number"])
     digits = digits_of(said)
     if lost["below"] is None:
         over = number(lost["by"], digits, True)
@@ -103,7 +103,8 @@ def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping
     """Number → how a leader stands in a race that goes on. ``names``: of the entries and of stock; ``done``: the runs
     that each entry has."""
     standings = {
-        one: f"in the race; {done[one]} of {max(race.wanted.values(), default=done[one])} runs" for one in race.entries
+        entry: f"in the race; {done[entry]} of {max(race.wanted.values(), default=done[entry])} runs"
+        for entry in race.entries
     }
     gone = race.out.items()
     return standings | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
@@ -113,9 +114,13 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
     """Who left at each look that was taken, and how many are still in, one line for each look."""
     lines, still = [], len(race.entries) + len(race.out)
     for look in [runs for runs in race.looks if runs <= race.looked]:
-        gone = [(names[who], names[to], number(by, digits)) for who, (to, by, runs) in race.out.items() if runs == look]
-        still -= len(gone)
-        out = "; ".join(f"{who} is out, {by} below {to}" for who, to, by in gone) or "none is out"
+        left = [
+            (names[who], names[to], number(margin, digits))
+            for who, (to, margin, runs) in race.out.items()
+            if runs == look
+        ]
+        still -= len(left)
+        out = "; ".join(f"{who} is out, {margin} below {to}" for who, to, margin in left) or "none is out"
         lines.append(f"look after {many(look, 'run')} of each: {out}; {many(still, 'entry')} still in the race")
     return lines
 

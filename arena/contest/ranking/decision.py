@@ -98,25 +98,25 @@ def begin(contest: Contest, study: Study) -> LeadersRace:
         contest.database.set_fact("not_racing", **reasons)  # apart: every page reads the state
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
-    on = tasks_of(study)[0]
-    return LeadersRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
+    task_study = tasks_of(study)[0]
+    return LeadersRace(contest, entries, TaskMatch(task_study, entered(task_study, entries, arms.CONFIRMATION)))
 
 
 def decided(race: LeadersRace) -> Announcement:
     """The announcement of a race that is over."""
     contest = race.contest
     entries = entries_of(contest, race.numbers.values())
-    gone = left_out(contest, entries)
-    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in entries if e.number in gone]
+    left = left_out(contest, entries)
+    rows: list[LeftOutEntry] = [{**e.named, "why": left[e.number]} for e in entries if e.number in left]
     others = spectators(contest, race.match.on.study, not_in_race(contest))
-    found = figures(contest.config, race.match.on, entries, gone.keys())
+    found = figures(contest.config, race.match.on, entries, left.keys())
     return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
 def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:
     """number → reason, of the entries that the decision leaves out: void, or given up."""
-    given = contest.state().get("left_out") or {}
-    reasons = {e.number: given[str(e.number)] for e in entries if str(e.number) in given}
+    given_up = contest.state().get("left_out") or {}
+    reasons = {e.number: given_up[str(e.number)] for e in entries if str(e.number) in given_up}
     numbers = [entry.number for entry in entries]
     with contest.database.read() as connection:
         query = select(ContestEntry).where(ContestEntry.number.in_(numbers), ContestEntry.state == "void")
@@ -156,15 +156,15 @@ class LeadersRace:
         """The runs so far, those that there will be if no look of the race ends it for an entry, and how the
         race stands."""
         self.entries = entries_of(self.contest, self.numbers.values())  # an account may have been removed
-        gone, gains = left_out(self.contest, self.entries), gains_of(self.match.on, self.entries)
-        race = self._race(gains, gone)
+        left, gains = left_out(self.contest, self.entries), gains_of(self.match.on, self.entries)
+        race = self._race(gains, left)
         done = {number: len(runs) for number, runs in gains.items()}
         most = self.contest.config.confirm_runs
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         numbers = {n: name if name == "stock" else f"entry {n}" for n, name in names.items()}  # for the log
         digits = decimals(typical(math.sqrt(error_of(runs)) for runs in gains.values()))
         standings = race_places(race, names, digits, done) | {
-            number: f"left out: {why}" for number, why in gone.items()
+            number: f"left out: {why}" for number, why in left.items()
         }
         return {
             "done": sum(done.values()),

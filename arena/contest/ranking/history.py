@@ -160,14 +160,14 @@ class RunHistory:
     def _progress_of(self, run_id: str, name: int | str) -> RunProgress:
         run, (began, at) = self.state.runs[run_id], self._times[run_id]
         experiments = list(run.experiments.values())
-        shown: RunProgress = {
+        progress: RunProgress = {
             "run": name, "experiments": len(experiments), "charged": round(run.charged, 3), "began": began, "at": at,
             "measuring": run.state == "finished",
         }  # fmt: skip
         if experiments:
             last = experiments[-1]
-            shown["last"] = {"status": last.status, "metric": last.metric, "description": last.description}
-        return shown
+            progress["last"] = {"status": last.status, "metric": last.metric, "description": last.description}
+        return progress
 
     def ended_runs(self, entry_id: str, labels: Sequence[str]) -> list[EntryRun]:
         """The runs of an entry that have their result, in the matches of these labels, with their experiments."""

@@ -123,8 +123,8 @@ def contest_view(contest: Contest) -> ContestView:
         "decision_digits": digits_of(seen.announcement) if seen.announcement.get("rows") else None,
         "direction": task.direction, "description": task.description,
         "limits": [
-            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
-            for name, one in task.constraints.items()
+            {"name": name, "limit": f"{constraint.bound}, {'hard' if constraint.hard else 'soft: decides nothing'}"}
+            for name, constraint in task.constraints.items()
         ],
         "run_seconds": round(seconds, 2), "pace_measured": measured,
         "researcher": study.researcher, "hardware_class": study.hardware_class, "workers": study.workers,
@@ -231,16 +231,16 @@ class EntryView(OwnEntryRow):
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
     open_to, seen = may_read(contest, entry, viewer, admin), snapshot(contest)
-    mine = viewer is not None and viewer.person_id == entry.person_id
+    is_own = viewer is not None and viewer.person_id == entry.person_id
     won = entry.number in {who["number"] for who in seen.announcement.get("winners", ())}
     return {
         **own_entry_row(seen, entry, admin),
-        "mine": mine,
+        "mine": is_own,
         "hidden": not open_to,
         "beside": seen.rows_of({control.number for control in seen.of_person(None)} - {entry.number}),
         "arms": len(seen.rows),
         "headline": seen.announcement["headline"] if won else "",
-        "progress": contest.history.progress(entry.entry_id) if mine or admin else [],
+        "progress": contest.history.progress(entry.entry_id) if is_own or admin else [],
         "results": contest.history.results(entry.entry_id),
         "reached": reached(contest, [entry.entry_id]),
         "lint": entry.lint if open_to else [],
@@ -325,8 +325,8 @@ def board_view(
     """``part``: by default the first page; ``rest``: that of the entries without a measured run."""
     part, rest, seen = part or RowRange(0, PAGE), rest or RowRange(0, REST), snapshot(contest)
     rows, latest_first = list(part.of(seen.rows)), list(seen.entries.values())[::-1]
-    own = seen.of_person(viewer.person_id) if viewer else []
-    above = [entry.number for entry in (*seen.of_person(None), *own)] if len(seen.rows) > len(rows) else []
+    own_entries = seen.of_person(viewer.person_id) if viewer else []
+    above = [entry.number for entry in (*seen.of_person(None), *own_entries)] if len(seen.rows) > len(rows) else []
     pinned, measured = seen.rows_of(above), {row["number"] for row in seen.rows}
     void = [entry for entry in latest_first if entry.state == "void"]
     unmeasured = [entry for entry in latest_first if entry.number not in measured and entry.state != "void"]
@@ -334,7 +334,7 @@ def board_view(
         "as_of": seen.as_of,
         "aa_difference": seen.aa_difference,
         "rows": rows,
-        "own": [entry.number for entry in own],
+        "own": [entry.number for entry in own_entries],
         "pinned": pinned,
         "total": len(seen.rows),
         "unmeasured": [entry_row(seen, entry) for entry in rest.of(unmeasured)],

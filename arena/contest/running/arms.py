@@ -46,8 +46,8 @@ def admit(study: Study, entry: ContestEntry, arms: Sequence[tuple[TaskMatch, Arm
     """Record an entry in the ledger: text, entrant, arms. Recorded twice, after a kill, it counts once."""
     program = arms[0][1].program
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")
-    for each, arm in arms:
-        study.record(announcement(each.on, replace(each.match, arms=(arm,))))
+    for match, arm in arms:
+        study.record(announcement(match.on, replace(match.match, arms=(arm,))))
     study.record(
         EntryEvent(
             entry_id=entry.entry_id,

@@ -30,9 +30,9 @@ LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 def decide(queue: ContestQueue, executor: Executor) -> None:
     """Begin or resume the race of the leaders, and announce what it decides; the other matches are over."""
-    for each in (queue.screening, queue.board):
-        if each.match.match_id in queue.study.state.matches:
-            end(each.on, each.match, lambda _: None)
+    for match in (queue.screening, queue.board):
+        if match.match.match_id in queue.study.state.matches:
+            end(match.on, match.match, lambda _: None)
     queue.count("deciding: the leaders run on fresh seeds and data")
     race = begin(queue.contest, queue.study)
     queue.numbers |= race.numbers

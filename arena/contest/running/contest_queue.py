@@ -109,7 +109,7 @@ class ContestQueue(Iterator[RunJob]):
                     ContestEntry.program_id == entry.program_id, ContestEntry.number < number
                 )
                 twin = len(connection.scalars(same).all())
-            new_arms = [(each, arms.arm_of(each.match, entry, twin)) for each in (self.screening, self.board)]
+            new_arms = [(match, arms.arm_of(match.match, entry, twin)) for match in (self.screening, self.board)]
             if entry.entry_id not in self.study.state.entries:
                 arms.admit(self.study, entry, new_arms)
             self.arms[number] = new_arms[0][1], new_arms[1][1]

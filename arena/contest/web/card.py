@@ -20,25 +20,25 @@ MOST_REASON = 48  # characters
 
 def winners_card(contest: Contest) -> str | None:
     """The card as SVG; None before the decision, or where no entry has won."""
-    said = contest.announcement()
-    winners = said.get("winners")
+    announced = contest.announcement()
+    winners = announced.get("winners")
     if not winners:
         return None
-    first = sentences(said)[0]
-    void_labels = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
+    first = sentences(announced)[0]
+    void_labels = [entry_label(act["entrant"], act["name"]) for act in since(contest, announced)]
     void = [f"Since the decision the host has declared {name} void." for name in void_labels]
     reason, early = contest.state().get("early", ""), "Closed early by the host"
     why = reason.rstrip(". ")
     how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
-    kicker = f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}"
+    kicker = f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {announced['decided_at'][:10]}"
     lines = [first, *void, *[how] * bool(reason)]
     won = {who["number"] for who in winners}
-    rows = [row for row in said["rows"] if row["role"] == "program"]
+    rows = [row for row in announced["rows"] if row["role"] == "program"]
     arms = [CardRow(arm_label(row), row["gain"], row["low"], row["high"], row["number"] in won) for row in rows]
-    arms = sorted([*arms, stock_of(said)], key=lambda arm: (not arm.ours, -arm.gain))
-    shown = sorted(shown_of(arms), key=lambda arm: -arm.gain)
-    foot, left = spent(said), len(arms) - len(shown)
-    return drawn(kicker, headline(said), lines, shown, said["unit"], foot, left)
+    arms = sorted([*arms, stock_of(announced)], key=lambda arm: (not arm.ours, -arm.gain))
+    arms_drawn = sorted(shown_of(arms), key=lambda arm: -arm.gain)
+    foot, left = spent(announced), len(arms) - len(arms_drawn)
+    return drawn(kicker, headline(announced), lines, arms_drawn, announced["unit"], foot, left)
 
 
 def shown_of(arms: Sequence[CardRow]) -> list[CardRow]:

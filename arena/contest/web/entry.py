@@ -135,5 +135,5 @@ def folded(text: str) -> tuple[str, str, int]:
     """The lines that are shown at once, the others, and how many these are. A short rest is shown, too."""
     lines = text.rstrip("\n").split("\n")
     rest = len(lines) - MOST_LINES
-    shown = MOST_LINES if rest >= MOST_LINES / 4 else len(lines)
-    return "\n".join(lines[:shown]), "\n".join(lines[shown:]), len(lines) - shown
+    most = MOST_LINES if rest >= MOST_LINES / 4 else len(lines)
+    return "\n".join(lines[:most]), "\n".join(lines[most:]), len(lines) - most

@@ -70,7 +70,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
 def host_actions(contest: Contest) -> list[dict[str, Any]]:
     """Entries declared void or reinstated, and the close, latest first; ``entry_id``: None for the close."""
     words, state = {acts.VOID: "declared void", acts.UNVOID: "reinstated"}, contest.state()
-    rows: list[dict[str, Any]] = [{**one, "what": words[one["what"]]} for one in acts.acts(contest)]
+    rows: list[dict[str, Any]] = [{**act, "what": words[act["what"]]} for act in acts.acts(contest)]
     if requested_at := state.get("close_asked"):
         at, early = datetime.fromisoformat(requested_at), state.get("early", "")
         what = "closed the contest before its time" if early else "closed the contest"

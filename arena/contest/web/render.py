@@ -45,8 +45,10 @@ def page(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = jinja_environment(HERE / "templates", TEMPLATES, escaped=lambda name: bool(name) and ".html" in str(name))
-    made.filters |= {
+    environment = jinja_environment(
+        HERE / "templates", TEMPLATES, escaped=lambda name: bool(name) and ".html" in str(name)
+    )
+    environment.filters |= {
         "utc": _utc,
         "duration": wording.duration,
         "count": wording.count,
@@ -61,7 +63,7 @@ def _environment() -> Environment:
         "state": state_label,
         "doing": doing,
     }
-    made.globals |= {
+    environment.globals |= {
         "decimals": decimals,
         "typical": typical,
         "scale": _scale,
@@ -74,14 +76,14 @@ def _environment() -> Environment:
         "consequence": consequence,
         "own_result": own_result,
     }
-    return made
+    return environment
 
 
 @pass_eval_context
 def _utc(context: EvalContext, value: datetime | str | None) -> str:
     """The time; on a page of HTML as one word, which no line breaks."""
-    said = shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
-    return Markup('<span class="utc">{}</span>').format(said) if context.autoescape else said
+    moment = shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
+    return Markup('<span class="utc">{}</span>').format(moment) if context.autoescape else moment
 
 
 def doing(row: EntryRow) -> str:

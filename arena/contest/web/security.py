@@ -35,12 +35,12 @@ class ApiVersion:
                 MutableHeaders(scope=message)[API_HEADER] = str(API)
             await send(message)
 
-        named = Headers(scope=scope).get(API_HEADER, str(API))
-        if named == str(API):
+        version = Headers(scope=scope).get(API_HEADER, str(API))
+        if version == str(API):
             await self.app(scope, receive, marked)
             return
         said = {
-            "message": f"this contest speaks version {API} of the API, not {named[:20]!r}",
+            "message": f"this contest speaks version {API} of the API, not {version[:20]!r}",
             "hint": "install the version of metaloop that the contest's rules name",
         }
         await JSONResponse({"error": said}, 426)(scope, receive, marked)

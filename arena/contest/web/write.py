@@ -136,12 +136,12 @@ def echoed(raw: bytes) -> str:
 
 def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:
     """Name and meaning of each setting of the charter; ``keep.rule`` is written below ``keep:``."""
-    for name, one in part.model_fields.items():
+    for name, field_ in part.model_fields.items():
         if name in leave_out:
             continue
-        yield f"{within}{name}", one.description or ""
-        if isinstance(one.annotation, type) and issubclass(one.annotation, BaseModel):
-            yield from settings(one.annotation, leave_out, f"{within}{name}.")
+        yield f"{within}{name}", field_.description or ""
+        if isinstance(field_.annotation, type) and issubclass(field_.annotation, BaseModel):
+            yield from settings(field_.annotation, leave_out, f"{within}{name}.")
 
 
 def text_check(host: Host, raw: bytes, person: Person | None) -> TextCheck:
@@ -155,20 +155,20 @@ def text_check(host: Host, raw: bytes, person: Person | None) -> TextCheck:
         lint = [message.record() for message in problem.lint]
         errors = sum(message.level == "error" for message in problem.lint)
         reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
-        said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
-        return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
+        summary = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
+        return {"taken": False, "message": summary, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
     of, space = len(program.ideas), with_patches(host.task, program).edits
-    named = {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
+    read_ids = {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
     tried = {idea.directive_id for idea, _ in resolved_ideas(program, host.task)}
     why = obstacle(contest, person, text)
-    said = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
+    summary = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
     if of:
-        said += f" Ideas that name an edit of the task: {len(named)} of {of}."
+        summary += f" Ideas that name an edit of the task: {len(read_ids)} of {of}."
     if scripted:
-        said += _use_of(program, named, tried)
+        summary += _use_of(program, read_ids, tried)
     lint = [message.record() for message in read.lint]
-    return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
+    return {"taken": not why, "message": summary, "lint": lint, "ideas": len(read_ids), "of": of, "tried": len(tried)}
 
 
 def _use_of(program: Program, named: Collection[str], tried: Collection[str]) -> str:

@@ -20,7 +20,7 @@ class OnRay:
 
     def __call__(self, study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> RayExecutor:
         """Raises UsageError for a task with values of rows, which nodes do not send back."""
-        if named := next((one.task.name for one in tasks if one.task.scoring["rows"]), None):
+        if named := next((task_study.task.name for task_study in tasks if task_study.task.scoring["rows"]), None):
             message = f"{named} has values of rows ([score] rows), which the nodes of a cluster do not send back"
             raise UsageError(message, hint="leave out METALOOP_EXECUTOR=ray, or take rows out of task.toml")
         from arena.cluster.executor import RayExecutor

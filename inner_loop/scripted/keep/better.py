@@ -25,10 +25,10 @@ class Better(KeepRule):
         *,
         earn: float = 0.0,
     ) -> KeepVerdict:
-        found = difference(bench, candidate, parent)
-        if found is None:
+        compared = difference(bench, candidate, parent)
+        if compared is None:
             return verdict(None, earn, bench.task.unit)
-        return verdict(found.value, earn, bench.task.unit, least=least_gain(bench, found), se=found.se)
+        return verdict(compared.value, earn, bench.task.unit, least=least_gain(bench, compared), se=compared.se)
 
 
 def verdict(

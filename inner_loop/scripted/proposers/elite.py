@@ -28,10 +28,10 @@ class EliteProposer(CitingProposer):
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         best = parents(situation)
         for _ in range(DRAWS if len(best) > 1 else 0):
-            made = elite_child(situation.knobs, [record.config for record in best], rng)
-            if made is None:
+            child = elite_child(situation.knobs, [record.config for record in best], rng)
+            if child is None:
                 return None
-            wanted = {knob.name: made[1][knob.name] for knob in situation.knobs if knob.name in made[1]}
+            wanted = {knob.name: child[1][knob.name] for knob in situation.knobs if knob.name in child[1]}
             edit = situation.space.between(situation.parent.config, wanted)
             if edit and situation.allowed(edit) and not situation.was_tried(edit):
                 return Proposal(edit, self.name, self._directive_ids)
@@ -62,8 +62,8 @@ def elite_edit(
     space: EditSpace, parents: Sequence[Mapping[str, Value]], rng: np.random.Generator
 ) -> tuple[int, Edit] | None:
     """(index of a parent, the edit that makes the child from it); None if no knob of the drawn parent can change."""
-    made = elite_child(space.knobs, parents, rng)
-    return made and (made[0], space.between(parents[made[0]], made[1]))
+    child = elite_child(space.knobs, parents, rng)
+    return child and (child[0], space.between(parents[child[0]], child[1]))
 
 
 def elite_child(

@@ -145,16 +145,16 @@ def _with_section(program: Program, section: NewSection) -> Program:
         raise BadReply(f"section {name[:60]}: its text contains a heading")
     known = [s for s in sections(program.text) if s.level]
     paths = {s.heading.split(PATH)[-1].casefold(): s for s in reversed(known)}
-    found = (paths | {s.heading.casefold(): s for s in reversed(known)}).get(name.casefold())
-    if found is None and not body:
+    heading = (paths | {s.heading.casefold(): s for s in reversed(known)}).get(name.casefold())
+    if heading is None and not body:
         raise BadReply(f"there is no section {name[:60]} to remove")
-    if found is None:
+    if heading is None:
         return program.with_text(f"{spaced(program.text, chr(10))}## {name}\n\n{body}\n")
-    document = outline(found.text)
+    document = outline(heading.text)
     below = "".join(document.lines[document.headings[0].body :])
-    head = found.text[: len(found.text) - len(below)]
+    head = heading.text[: len(heading.text) - len(below)]
     new = f"{head.rstrip()}\n\n{body}\n\n" if body else ""
-    return program.with_text(replace_section(program.text, found.heading, new).rstrip() + "\n")
+    return program.with_text(replace_section(program.text, heading.heading, new).rstrip() + "\n")
 
 
 def match_rows(evidence: Sequence[str], offered: dict[str, str]) -> tuple[tuple[str, ...], str]:

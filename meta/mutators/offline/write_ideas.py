@@ -200,11 +200,11 @@ def untried_beside(best: Number, tried: Sequence[Number]) -> list[Number]:
 
     Steps are geometric between values of one sign and arithmetic if a zero is involved; integers stay integers.
     """
-    rungs, here = sorted({float(value) for value in (best, *tried)}), float(best)
-    at = rungs.index(here)
+    rungs, current = sorted({float(value) for value in (best, *tried)}), float(best)
+    at = rungs.index(current)
     below, above = rungs[at - 1] if at else None, rungs[at + 1] if at + 1 < len(rungs) else None
-    beside = [_between(here, above) if above is not None else _beyond(below, here)]
-    beside += [_between(here, below) if below is not None else _beyond(above, here)]
+    beside = [_between(current, above) if above is not None else _beyond(below, current)]
+    beside += [_between(current, below) if below is not None else _beyond(above, current)]
     whole = all(isinstance(value, int) for value in (best, *tried))
     values = [round(value) if whole else float(f"{value:.3g}") for value in beside if value is not None]
     return [value for value in dict.fromkeys(values) if float(value) not in rungs]
