@@ -33,8 +33,8 @@ def script_remarks(task: Task, files: Sequence[tuple[str, str]]) -> Iterator[tup
 def _changed_seeds(old: str, new: str) -> list[str]:
     """Each value of a seed that is another one in the new text, under the same name."""
     before, after = (Counter(match[0] for match in _SEED.finditer(text)) for text in (old, new))
-    gone, come = before - after, {_SEED.sub(r"\1", seed): seed for seed in after - before}
-    return [f"{seed} → {come[name]}" for seed in gone if (name := _SEED.sub(r"\1", seed)) in come]
+    removed, come = before - after, {_SEED.sub(r"\1", seed): seed for seed in after - before}
+    return [f"{seed} → {come[name]}" for seed in removed if (name := _SEED.sub(r"\1", seed)) in come]
 
 
 def _metric_lines(text: str, task: Task) -> Iterator[str]:

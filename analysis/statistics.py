@@ -336,8 +336,8 @@ def _third_moment(values: Sequence[float]) -> float:
     if n < 3:
         return 0.0
     mean = math.fsum(values) / n
-    own = n / ((n - 1) * (n - 2)) * math.fsum((value - mean) ** 3 for value in values)
-    return (0.5 + 20.0 / max(n, LEAST_RUNS)) * own / n**2
+    moment = n / ((n - 1) * (n - 2)) * math.fsum((value - mean) ** 3 for value in values)
+    return (0.5 + 20.0 / max(n, LEAST_RUNS)) * moment / n**2
 
 
 def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:

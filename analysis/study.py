@@ -139,7 +139,7 @@ def _only_reads(sql: str) -> bool:
     import duckdb
 
     try:
-        return all(each.type == duckdb.StatementType.SELECT for each in duckdb.extract_statements(sql))
+        return all(parsed.type == duckdb.StatementType.SELECT for parsed in duckdb.extract_statements(sql))
     except (duckdb.Error, TypeError):  # the latter: text that is no UTF-8
         return False
 

@@ -45,8 +45,8 @@ def with_patches(task: Task, program: Program) -> Task:
     none unless the queue is a proposer."""
     if not program.patches or not program.charter.has_queue:
         return task
-    named = {term for idea in program.ideas for term in idea.terms}
-    own = [patch for patch in program.patches if not patch.problem and patch.edit_name in named]
+    named_terms = {term for idea in program.ideas for term in idea.terms}
+    own = [patch for patch in program.patches if not patch.problem and patch.edit_name in named_terms]
     taken = {knob.name.lower() for knob in task.edits.knobs}
     knobs = [knob_of(patch, task) for patch in own if patch.edit_name not in taken]
     return replace(task, edits=EditSpace((*task.edits.knobs, *knobs))) if knobs else task

@@ -29,7 +29,7 @@ def merge(base: Source, kept: Source, mine: Source) -> Source | None:
     where they change the same lines, or insert different ones that share a line at the same place."""
     texts = dict(kept.files)
     for name, text in base.files:
-        old, theirs, ours = (one.splitlines(keepends=True) for one in (text, texts[name], mine.text(name)))
+        old, theirs, ours = (version.splitlines(keepends=True) for version in (text, texts[name], mine.text(name)))
         merged = _merged(old, _hunks(old, theirs), _hunks(old, ours))
         if merged is None:
             return None

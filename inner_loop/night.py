@@ -107,8 +107,8 @@ class Night:
         size = len(self._seats) // groups
         for block in range(blocks) if blocks else itertools.count():
             first = block % groups * size
-            for place, at in enumerate(rng.permutation(size)):
-                yield NightTurn(block * size + place, block, self._seats[first + at])
+            for position, at in enumerate(rng.permutation(size)):
+                yield NightTurn(block * size + position, block, self._seats[first + at])
 
     def _turns_after(self, bench: Bench) -> Iterator[NightTurn]:
         """The turns that follow the recorded ones, of agents, whose experiments are restored and not replayed: first

@@ -84,8 +84,8 @@ def tapes(study: Path | None = None) -> tuple[Path | None, Path | None]:
     """Where the calls of models are recorded with their prompts, and where their answers come from: METALOOP_RECORD,
     else the folder ``prompts`` of the study, and METALOOP_REPLAY, with which nothing is recorded by itself."""
     record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
-    own = study / "prompts" if study and replay is None else None
-    return record or own, replay
+    own_prompts = study / "prompts" if study and replay is None else None
+    return record or own_prompts, replay
 
 
 def is_replayed() -> bool:

@@ -90,8 +90,8 @@ def breed(
             proposal = _for_its_study(proposal, study, novelty.tasks if novelty.researcher == "scripted" else ())
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = tried(proposal, parents[0].program, name)
-        if attempt.faulty and proposal.repair and (again := proposal.repair(attempt.refusal)):
-            attempt = tried(again, parents[0].program, name)
+        if attempt.faulty and proposal.repair and (repaired := proposal.repair(attempt.refusal)):
+            attempt = tried(repaired, parents[0].program, name)
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts

@@ -58,8 +58,8 @@ def finish_study(study: Study, program: Program, decision: Decision, origin: str
 def label_of(study: Study, program: Program, origin: str | None) -> EvolvedFor | None:
     """For which researcher a study evolved its champion; None for a starter or the user's own program, which it only
     found to be the best."""
-    found = {origin, *(starter.program_id for starter in starters())}
-    return None if program.program_id in found else EvolvedFor.of(study.config.researcher, study.config.llm.models)
+    known = {origin, *(starter.program_id for starter in starters())}
+    return None if program.program_id in known else EvolvedFor.of(study.config.researcher, study.config.llm.models)
 
 
 def write_champion(folder: Path, program: Program) -> None:

@@ -35,8 +35,8 @@ class Directive:
 
 def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
     """Hash of heading path, kind and text; for a repeated statement also its number among the identical ones."""
-    again = (str(ordinal),) if ordinal > 1 else ()
-    return content_id("d", normalise(heading), kind, normalise(text), *again)
+    suffix = (str(ordinal),) if ordinal > 1 else ()
+    return content_id("d", normalise(heading), kind, normalise(text), *suffix)
 
 
 def read_directives(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:

@@ -63,8 +63,8 @@ class EvolvedFor:
     def _line(self) -> str:
         researcher, *models = filter(None, (_UNSAFE.sub("-", name) for name in (self.researcher, *self.models)))
         names = f" with {', '.join(models)}" if models else ""
-        again = f"; rewritten for {self.rewritten}" if self.rewritten else ""
-        return f"<!-- metaloop: evolved for {researcher}{names}{again} -->"
+        rewritten = f"; rewritten for {self.rewritten}" if self.rewritten else ""
+        return f"<!-- metaloop: evolved for {researcher}{names}{rewritten} -->"
 
 
 def with_label(raw: bytes, label: EvolvedFor | None) -> bytes:

@@ -59,9 +59,11 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
         if len(above := [name for name in entries if name not in named]) == 1:
             return above[0]
         if entries:
-            shown = ", ".join(entries[:4])
+            listed = ", ".join(entries[:4])
             hint = f"name the file to begin with, or call it {ENTRY}"
-            raise Ambiguous(f"{where}: {len(entries)} files could be the entry file of the program: {shown}", hint=hint)
+            raise Ambiguous(
+                f"{where}: {len(entries)} files could be the entry file of the program: {listed}", hint=hint
+            )
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
 
 

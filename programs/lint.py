@@ -104,7 +104,7 @@ def lint(
     """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read it, empty if it can;
     ``misfit(patch)``: why a patch does not fit the task's script."""
     parsed = outline(program.text)
-    found = [
+    findings = [
         *_charter(program),
         *_ideas(program, unread),
         *_lists(program, parsed),
@@ -112,7 +112,7 @@ def lint(
         *_whole(program, parsed),
         *_text(program, parsed, ""),
     ]
-    messages = [_message(*finding) for finding in found]
+    messages = [_message(*finding) for finding in findings]
     for path, text in program.further.items():
         messages += [_message(*finding, file=path) for finding in _further(program, path, outline(text))]
     return sorted(messages, key=lambda m: (m.file, m.line, m.code))
@@ -157,7 +157,7 @@ def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:
     queued = program.charter.has_queue
     if any(i.terms for i in program.ideas) and not queued:
         yield program.ideas[0].line, "ideas-not-queued"
-    own, known = {patch.edit_name for patch in program.patches}, roles(program)
+    patch_names, known = {patch.edit_name for patch in program.patches}, roles(program)
     for idea in program.ideas:
         if _has_open_backtick(idea.text):
             yield idea.line, "open-backtick"
@@ -170,7 +170,7 @@ def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:
         for term in (*idea.terms, *map(str, idea.conditions)):
             if name := named_in(term):
                 yield idea.line, "no-patch", name
-            elif term not in own and (why := unread(term)):
+            elif term not in patch_names and (why := unread(term)):
                 yield idea.line, "unknown-term", why
 
 
@@ -197,12 +197,12 @@ def _lists(program: Program, parsed: Outline) -> Iterator[Finding]:
 
 
 def _patches(program: Program, misfit: Callable[[ProgramPatch], str]) -> Iterator[Finding]:
-    named = {term for idea in program.ideas for term in idea.terms}
+    named_terms = {term for idea in program.ideas for term in idea.terms}
     for patch in program.patches:
         if patch.problem:
             yield patch.line, "bad-patch", patch.name, patch.problem
             continue
-        if patch.edit_name not in named:
+        if patch.edit_name not in named_terms:
             yield patch.line, "unused-patch", patch.name
         if why := misfit(patch):
             yield patch.line, "misfit", patch.name, why

@@ -89,8 +89,8 @@ class Gpu:
         folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if _has_driver(folder)]
         with suppress(OSError, subprocess.SubprocessError):
             command = ["/sbin/ldconfig", "-p"]
-            said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
-            folders += [os.path.dirname(match[1]) for line in said.splitlines() if (match := _DRIVER.search(line))]
+            output = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+            folders += [os.path.dirname(match[1]) for line in output.splitlines() if (match := _DRIVER.search(line))]
         folders += [folder for folder in ("/usr/local/nvidia/lib64", "/usr/lib/wsl/lib") if _has_driver(folder)]
         # links in these folders may point to the folder in which the driver was unpacked
         real = [os.path.dirname(os.path.realpath(os.path.join(folder, "libcuda.so.1"))) for folder in folders]
@@ -253,8 +253,8 @@ def _ask(query: str, *more: str) -> list[str]:
         raise EnvironmentProblem(f"{TOOL}: no answer for {_TOOL_SECONDS:.0f} s", hint=hint) from None
     lines = [line for line in done.stdout.decode("utf-8", "replace").split("\n") if line.strip()]
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").split("\n") + lines
-        why = next((_printable(line) for line in said if line.strip()), "no reason given")
+        answer_lines = done.stderr.decode("utf-8", "replace").split("\n") + lines
+        why = next((_printable(line) for line in answer_lines if line.strip()), "no reason given")
         raise EnvironmentProblem(f"{TOOL}: exit status {done.returncode}: {why}", hint=f"{TOOL} -L lists the GPUs")
     return lines
 
@@ -306,7 +306,7 @@ def hardware_class(device: Device = "cpu") -> str:
     """
     if device == "cpu":
         return f"cpu:{_cpu_model()}/1 thread"
-    return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"
+    return " and ".join(sorted({gpu.hardware for gpu in usable()})) or "gpu:none"
 
 
 def _cpu_model() -> str:

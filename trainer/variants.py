@@ -150,9 +150,9 @@ def member(base: Task, number: int) -> Task:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".member-", dir=folder.parent) as temporary:
-            made = init_like(Path(temporary) / folder.name, str(base.folder), number)
+            created = init_like(Path(temporary) / folder.name, str(base.folder), number)
             try:
-                made.folder.rename(folder)
+                created.folder.rename(folder)
             except OSError:
                 if not folder.is_dir():  # else another process was faster
                     raise

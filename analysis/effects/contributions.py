@@ -64,7 +64,11 @@ def contributions(con: duckdb.DuckDBPyConnection) -> list[Contribution]:
     nights: dict[str, list[NightTurnRow]] = defaultdict(list)
     for row in turns_of(con):
         nights[row.run_id].append(row)
-    return [_contribution(one, rows) for rows in nights.values() for one in dict.fromkeys(r.program_id for r in rows)]
+    return [
+        _contribution(program_id, rows)
+        for rows in nights.values()
+        for program_id in dict.fromkeys(r.program_id for r in rows)
+    ]
 
 
 def turns_of(con: duckdb.DuckDBPyConnection) -> list[NightTurnRow]:

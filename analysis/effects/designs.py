@@ -224,8 +224,8 @@ def _first_paley(q: int) -> Signs:
 
     skew = np.zeros((q + 1, q + 1), dtype=np.int8)
     skew[0, 1:], skew[1:, 0], skew[1:, 1:] = 1, -1, _jacobsthal(q)
-    made: Signs = skew + np.eye(q + 1, dtype=np.int8)
-    return made
+    matrix: Signs = skew + np.eye(q + 1, dtype=np.int8)
+    return matrix
 
 
 def _second_paley(q: int) -> Signs:
@@ -234,8 +234,8 @@ def _second_paley(q: int) -> Signs:
     even = np.zeros((q + 1, q + 1), dtype=np.int8)
     even[0, 1:], even[1:, 0], even[1:, 1:] = 1, 1, _jacobsthal(q)
     filled, empty = np.array([[1, 1], [1, -1]], dtype=np.int8), np.array([[1, -1], [-1, -1]], dtype=np.int8)
-    made: Signs = np.kron(even, filled) + np.kron(np.eye(q + 1, dtype=np.int8), empty)
-    return made
+    matrix: Signs = np.kron(even, filled) + np.kron(np.eye(q + 1, dtype=np.int8), empty)
+    return matrix
 
 
 def _is_prime(number: int) -> bool:

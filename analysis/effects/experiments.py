@@ -204,7 +204,7 @@ class MethodInput:
         group = {row.directive_id: i for i, row in enumerate(self.cited)}
         use = self.scope.columns("effects/directive_use")
         rows = effects.finder.positions(use["run"], use["number"])
-        groups = np.array([group[each] for each in use["directive_id"]], dtype=np.int64)
+        groups = np.array([group[column] for column in use["directive_id"]], dtype=np.int64)
         gains = effects.changes(rows, groups, len(group)) / np.array([row.n for row in self.cited])[:, None]
         answers = effects.fitted.answers(np.concatenate([effects.edit_weights(), gains]))
         edits = dict(zip(effects.column, answers, strict=False))

@@ -86,7 +86,10 @@ def follows(runs: Sequence[AblationRun]) -> list[bool | None]:
         return [None] * len(runs[0].factors)
     fitted = zip(*(effects_on(values, runs) for values in behaviours), strict=True)
     ps = [[effect.p() for effect in effects if effect is not None] for effects in fitted]
-    return [min((p for p in each if p is not None), default=1.0) * len(behaviours) < LEVEL for each in ps]
+    return [
+        min((p for p in values_of_factor if p is not None), default=1.0) * len(behaviours) < LEVEL
+        for values_of_factor in ps
+    ]
 
 
 def make(known: MethodInput) -> list[CreditRow]:

@@ -93,7 +93,7 @@ def league_test(turns: Sequence[ScoredTurn]) -> LeagueTest | None:
     blocks: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for turn in turns:
         blocks[turn.run_id, turn.block][turn.program_id] = turn.score
-    whole = [[block[each] for each in programs] for block in blocks.values() if len(block) == len(programs)]
+    whole = [[block[program_id] for program_id in programs] for block in blocks.values() if len(block) == len(programs)]
     if len(whole) < 2 or len(programs) < 2:
         return None
     table = np.array(whole)

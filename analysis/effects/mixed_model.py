@@ -186,7 +186,7 @@ class Fitted:
             ratio, df = self._observed(towards / self.noise)
         variance += self.variances.pair * self.noise * np.asarray(unseen if unseen is not None else 0.0)
         figures = (weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist()
-        return [Estimate(mean, sd, own) for mean, sd, own in zip(*figures, strict=True)]
+        return [Estimate(mean, sd, freedom) for mean, sd, freedom in zip(*figures, strict=True)]
 
     def projected(self, block: SeedBlock) -> tuple[Floats, Floats, Floats]:
         """(P times the shared columns, P y [n], diagonal of P [n]) of a block's rows, where P is the inverse of the

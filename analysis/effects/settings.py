@@ -24,9 +24,9 @@ TABLES = {
 
 def settings(con: duckdb.DuckDBPyConnection) -> None:
     """Creates both tables from the views `experiments` and `run_starts`, unless they exist."""
-    there = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'helper'"
+    is_known = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'helper'"
     with _LOCK:  # connections of several threads may share a database
-        if con.execute(there).fetchone() != (0,):
+        if con.execute(is_known).fetchone() != (0,):
             return
         con.begin()
         try:

@@ -178,8 +178,8 @@ def _by(row: OnTop, size: float) -> OnTop:
 def _statements(directives: Sequence[CreditRow], share: float) -> list[CreditRow]:
     """Those that say something which no row of an edit says: ideas of several edits, the charter, prose. The largest
     gains and losses, none near zero."""
-    own = [d for d in directives if d.kind != "idea" or _edits_of(d.label) != 1]
-    clear = [d for d in own if abs(d.gain) > (d.se or 0.0)]
+    statements = [d for d in directives if d.kind != "idea" or _edits_of(d.label) != 1]
+    clear = [d for d in statements if abs(d.gain) > (d.se or 0.0)]
     size = max(2, int(STATEMENTS * share))
     worst = size // 3
     return clear if len(clear) <= size else [*clear[: size - worst], *clear[len(clear) - worst :]]

@@ -69,8 +69,8 @@ def meaning(cell: str) -> str | None:
     if plain_name(text) in _statuses() or text in _statuses():
         return _statuses().get(text) or _statuses()[plain_name(text)]
     words = [word for word in re.findall(r"[^\W_]+|[^\w\s]", text) if word.isalnum() or word in _statuses()]
-    said = {_statuses()[word] for word in words[:WORDS] if word in _statuses()}
-    return None if _NEGATED.search(text) else settled(said)
+    meanings = {_statuses()[word] for word in words[:WORDS] if word in _statuses()}
+    return None if _NEGATED.search(text) else settled(meanings)
 
 
 def settled(said: set[str]) -> str | None:

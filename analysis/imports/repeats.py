@@ -22,8 +22,10 @@ class SeenRows:
         self._by_words = by_words
         self._rows: dict[tuple[str, str], Row] = {}  # (kind of key, key) → the first row with it
         patterns = aliases()["again"]
-        named = ("words", "best", "baseline", "seed", "change")
-        self._words, self._best, self._baseline, self._seed, self._change = (re.compile(patterns[k]) for k in named)
+        columns_of_words = ("words", "best", "baseline", "seed", "change")
+        self._words, self._best, self._baseline, self._seed, self._change = (
+            re.compile(patterns[k]) for k in columns_of_words
+        )
 
     def original(self, row: Row) -> Row | None:
         """The row that this one repeats; remembers the row."""
@@ -71,7 +73,7 @@ def scripts_first(rows: Sequence[Row]) -> list[Row]:
     is_repeat = [words.search(text) is not None for text in texts]
     if not any(is_repeat):
         return list(rows)
-    bare = [_bare(words.sub(" ", text) if again else text) for text, again in zip(texts, is_repeat, strict=True)]
+    bare = [_bare(words.sub(" ", text) if repeated else text) for text, repeated in zip(texts, is_repeat, strict=True)]
     scripts = dict[str, int]()  # words → the first place of the script
     for index, text in enumerate(bare):
         if not is_repeat[index]:

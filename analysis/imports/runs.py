@@ -152,8 +152,10 @@ def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun
         _set_zeros_aside([] if is_relative else read, values)
         unused = [columns.names[i] for i in columns.extra if i not in used and columns.names[i]]
         values |= {"unused_columns": [*unused]} if unused else {}
-        shown = f"{name}_minus_baseline" if is_relative else name
-        runs.append(ImportedRun(title, shown, columns.metric_from, way, why, read, values, is_relative=is_relative))
+        title_of_arm = f"{name}_minus_baseline" if is_relative else name
+        runs.append(
+            ImportedRun(title, title_of_arm, columns.metric_from, way, why, read, values, is_relative=is_relative)
+        )
         if quoted := re.search(
             aliases()["again"]["noise"], "\n".join([*log.said, *(r.description for r in read)]), re.I
         ):

@@ -115,9 +115,9 @@ def check(folder: Path | str) -> list[str]:
                     heads += [(path.name, name, head) for name, head in heads_in(record).items()]
         except Corrupt as error:
             problems.append(error.message)
-    for by, name, (seq, sha256) in heads:
+    for source_segment, name, (seq, sha256) in heads:
         if name in chains and sha256 not in chains[name]:
-            problems.append(f"{Path(folder) / name}: record {seq}, which {by} names, is missing")
+            problems.append(f"{Path(folder) / name}: record {seq}, which {source_segment} names, is missing")
     return problems + missing(folder)
 
 

@@ -138,7 +138,7 @@ class RunState:
     @property
     def _led(self) -> list[float]:
         """The metrics of the baseline and of each source that was kept."""
-        chosen = {one for one, event in self.decisions.items() if event.decision in ("keep", "baseline")}
+        chosen = {number for number, event in self.decisions.items() if event.decision in ("keep", "baseline")}
         return [e.metric for e in self.experiments.values() if e.experiment_id in chosen and e.metric is not None]
 
     @property

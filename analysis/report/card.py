@@ -43,11 +43,11 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
 
 def rows_of(found: Verdict) -> list[CardRow]:
     """The rows of the verdict's table in its own unit, A/A aside."""
-    named = [row for row in found.rows if not row.unit and row.gain is not None and "A/A" not in row.program]
+    candidates = [row for row in found.rows if not row.unit and row.gain is not None and "A/A" not in row.program]
     return [
         CardRow(f"{row.program} ({row.role})" if row.role == "start" else row.program, row.gain, row.low, row.high,
                 row.role == "champion" or row.program == "main")
-        for row in named if row.gain is not None
+        for row in candidates if row.gain is not None
     ]  # fmt: skip
 
 

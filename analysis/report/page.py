@@ -154,8 +154,8 @@ class Page:
         data: dict[str, Any] = dict(experiments.embedded(answer.rows, texts))
         kept = [row for row in answer.rows if row["decision"] == "keep" and row["gain"] is not None]
         kept = (sorted(kept, key=lambda row: -row["gain"]) or answer.rows)[:60]
-        named = ("experiment_id", "program", "line", "number", "decision", "status", "metric", "gain", "description")
-        titles, table = cells.table([{name: row[name] for name in named} for row in kept])
+        columns = ("experiment_id", "program", "line", "number", "decision", "status", "metric", "gain", "description")
+        titles, table = cells.table([{name: row[name] for name in columns} for row in kept])
         return Figure("experiments-0", "Experiments", "experiments", (), data, titles, table, answer)
 
     @cached_property

@@ -86,8 +86,8 @@ def of(source: ReportSource, program_id: str) -> dict[str, Any] | None:
         return None
     name, words, text = map(clean, program)
     credit = source.ask("directive_credit", CreditRow, program=program_id)
-    shown = ("text", "estimate", "low", "high", "unit", "n", "q", "design", "credit_id")
-    known = [{key: getattr(row, key) for key in shown} for row in credit.rows if row.estimate is not None]
+    columns = ("text", "estimate", "low", "high", "unit", "n", "q", "design", "credit_id")
+    known = [{key: getattr(row, key) for key in columns} for row in credit.rows if row.estimate is not None]
     titles, table = cells.table(known) if known else ([], [])
     return {
         "name": name or program_id, "program_id": program_id, "words": words,

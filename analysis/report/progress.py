@@ -89,7 +89,7 @@ class Progress:
 
 def of_runs(runs: Iterable[RunGain], champion: str | None) -> list[Progress]:
     """A picture for each unit; ``runs``: in the order of their matches."""
-    return [_of_unit(own, champion) for own in _grouped(runs, "unit")]
+    return [_of_unit(runs_of_unit, champion) for runs_of_unit in _grouped(runs, "unit")]
 
 
 def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
@@ -103,8 +103,8 @@ def _of_unit(runs: Sequence[RunGain], champion: str | None) -> Progress:
     y = replace(axis, low=max(axis.low, -axis.high)) if axis.high else axis  # larger losses are drawn at the edge
     dots, lines, intervals = list[Dot](), list[Line](), list[Line]()
     labels, names = list[tuple[float, str]](), list[tuple[float, str]]()
-    for place, (column, (top, _)) in enumerate(zip(columns, tops, strict=True)):
-        begin, strips = LEFT + width * place, _grouped(column, "program_id")
+    for column_number, (column, (top, _)) in enumerate(zip(columns, tops, strict=True)):
+        begin, strips = LEFT + width * column_number, _grouped(column, "program_id")
         lines.append((begin, y(top), begin + width, y(top)))
         if several:
             stage = shortened(

@@ -52,8 +52,8 @@ class ReportSource:
         """The same with the rows as dicts; values that the statement does not name are ignored."""
         text = (SQL / f"{name}.sql").read_text(encoding="utf-8").strip()
         parameters = filled(text, {key: given[key] for key in set(_NAME.findall(text))})
-        found = self.con.execute(parameters)
-        return Answer(parameters, [{key: clean(value) for key, value in row.items()} for row in rows(found)])
+        result = self.con.execute(parameters)
+        return Answer(parameters, [{key: clean(value) for key, value in row.items()} for row in rows(result)])
 
     @cached_property
     def config(self) -> dict[str, Any]:

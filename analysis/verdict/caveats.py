@@ -94,8 +94,8 @@ TEXTS = {
 def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> tuple[Caveat, ...]:
     """Those that apply to an open study (with the view `standings`), the most serious first, at most MOST.
     ``decision``: where it is not in the ledger yet."""
-    given = json.dumps(decision.record()) if decision else None
-    answer = con.execute(statement("verdict/caveats"), {"decision": given})
+    record = json.dumps(decision.record()) if decision else None
+    answer = con.execute(statement("verdict/caveats"), {"decision": record})
     counts = {code: (n, detail) for code, n, detail in answer.fetchall()}
     known = [
         Caveat(level, title, clean(text.format(n=counts[code][0], detail=counts[code][1])))

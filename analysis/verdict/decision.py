@@ -292,7 +292,7 @@ class Decision:
     @property
     def added_nothing(self) -> bool:
         """Of a night that goes on from an earlier one: whether `main` is still that of the earlier one."""
-        return bool(self.night and self.scripts) and not any(one.kept for one in self.night)
+        return bool(self.night and self.scripts) and not any(contribution.kept for contribution in self.night)
 
     def rests_on(self, match_id: str | None) -> bool:
         """Whether it was made from this match."""

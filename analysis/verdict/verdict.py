@@ -165,7 +165,7 @@ class Verdict:
                 **({"turns kept": "" if row.kept is None else count(row.kept)} if nights else {}),
                 "champion minus it": apart if row.difference is not None else "",
             })  # fmt: skip
-        return [{key: row[key] for key in row if any(one[key] for one in out)} for row in out]
+        return [{key: row[key] for key in row if any(record[key] for record in out)} for row in out]
 
     @property
     def note(self) -> str:
@@ -298,11 +298,11 @@ def _with_sentences(found: Verdict, **parts: Any) -> Verdict:
     text = template().render(
         v=found, level=LEVEL, most_scripts=MOST_SCRIPTS, **{"d": None, "contrast": None, "effects": None} | parts
     )
-    said = tuple(clean(line) for line in text.splitlines() if line.strip())
+    lines = tuple(clean(line) for line in text.splitlines() if line.strip())
     shown = (
         replace(row, **{key: clean(getattr(row, key)) for key in ("program", "role", "unit")}) for row in found.rows
     )
-    return replace(found, sentences=said, rows=tuple(shown), unit=clean(found.unit))
+    return replace(found, sentences=lines, rows=tuple(shown), unit=clean(found.unit))
 
 
 def reference_of(d: Decision) -> str:
@@ -372,8 +372,8 @@ def of_board(con: duckdb.DuckDBPyConnection, match_id: str | None) -> Iterator[V
         "WHERE match_id = $1 AND gain IS NOT NULL ORDER BY gain DESC, arm_id", [match_id],
     ).fetchall()  # fmt: skip
     for name, role, gain, low, high, n in found:
-        shown = role if role in ("control", "one-line") else ""
-        yield VerdictRow(arm_name(name, role), shown, gain, low, high, n)
+        role_shown = role if role in ("control", "one-line") else ""
+        yield VerdictRow(arm_name(name, role), role_shown, gain, low, high, n)
 
 
 def board_digits(board: Sequence[VerdictRow]) -> int:

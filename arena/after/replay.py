@@ -163,7 +163,7 @@ def trainings(commits: int, seeds: int) -> list[tuple[Chosen, int]]:
     """(commits in the source, number of the seed), each once; seed by seed, so that a part is usable. The untouched
     source is what gains are measured against."""
     every = tuple(range(commits))
-    sources = dict.fromkeys([(), every, *(tuple(i for i in every if i != gone) for gone in every)])
+    sources = dict.fromkeys([(), every, *(tuple(i for i in every if i != missing) for missing in every)])
     return [(chosen, seed) for seed in range(seeds) for chosen in sources]
 
 

@@ -141,8 +141,8 @@ def final_source(study: Study, run_id: str, source_id: str, task: Task | None = 
     folder = study.folder / FOLDERS / run_id
     hint = f"git -C {folder} reset --hard main, or restore the folder from a copy"
     try:
-        with unpacked(study.folder, run_id) as there:
-            source = Source.from_folder(there, task.editable)
+        with unpacked(study.folder, run_id) as repository:
+            source = Source.from_folder(repository, task.editable)
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
     if source.source_id != source_id:

@@ -147,7 +147,7 @@ class WorkerActor:
 
 def check(sent: StudyConfig, config: StudyConfig, study: Path) -> None:
     """Raise EnvironmentProblem if this machine cannot run the study's experiments, or not comparably."""
-    tasks = [Task.load(task) for task in (config.task, *(each.task for each in config.further))]
+    tasks = [Task.load(task) for task in (config.task, *(task_config.task for task_config in config.further))]
     ours, theirs = hardware_class(tasks[0].device), sent.hardware_class
     if ours != theirs:
         raise EnvironmentProblem(f"its hardware class is {ours}, the study's is {theirs}")

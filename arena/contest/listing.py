@@ -50,8 +50,8 @@ def name_entries(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         ("standings", "labels", "arm_id"),
         ("programs", "program_labels", "program_id"),
     ):
-        named = f"(SELECT l.name FROM {known} AS l WHERE l.{key} = t.{key})"
-        columns = f"* REPLACE (coalesce({named}, name) AS name)"
+        name_query = f"(SELECT l.name FROM {known} AS l WHERE l.{key} = t.{key})"
+        columns = f"* REPLACE (coalesce({name_query}, name) AS name)"
         con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns} FROM {table} AS t")
     if not con.execute("SELECT 1 FROM events WHERE kind = 'announcement'").fetchall():
         return

@@ -121,10 +121,12 @@ def block_rows(chain: Sequence[Block], people: dict[int, Volunteer]) -> list[Blo
         else:
             heights.append(heights[min(restored.void) - 1] if isinstance(restored, Voided) else 0.0)
         figures = (test.gain, test.low, test.high) if test else (0.0, 0.0, 0.0)
-        by = people[test.proposer].label if test else "host"
+        proposer = people[test.proposer].label if test else "host"
         proposal = test.proposal if test else None
         rows.append(
-            BlockSummary(block.number, by, *figures, heights[-1], block.merged_at, block.commit, proposal, block.void)
+            BlockSummary(
+                block.number, proposer, *figures, heights[-1], block.merged_at, block.commit, proposal, block.void
+            )
         )
     return rows
 

@@ -19,5 +19,5 @@ class Allocation:
 
 def make(start: RaceStart) -> Allocation:
     """As many runs for every raced arm as the plan pays for."""
-    each = start.most // max(1, start.raced)
-    return Allocation({arm: each if raced else start.first for arm, raced in start.arms.items()})
+    runs_each = start.most // max(1, start.raced)
+    return Allocation({arm: runs_each if raced else start.first for arm, raced in start.arms.items()})

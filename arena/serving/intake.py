@@ -79,5 +79,5 @@ def answer_faults(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     def disk(request: Request, why: OperationalError) -> Response:
         full = "full" in str(why.orig)
-        said = "the host's disk is full" if full else "the host cannot reach its database"
-        return unwell(request, 507 if full else 503, f"{said}; nothing was stored", str(why.orig))
+        reason = "the host's disk is full" if full else "the host cannot reach its database"
+        return unwell(request, 507 if full else 503, f"{reason}; nothing was stored", str(why.orig))

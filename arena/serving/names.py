@@ -39,8 +39,8 @@ def _fault(name: str) -> str:
         return f"a name must have 1 to {MOST_NAME} characters; this one has {len(name)}"
     for c in name:
         if not (_is_latin(c) or c in "0123456789" or c in MARKS):
-            shown = c if c.isascii() and c.isprintable() else f"the character U+{ord(c):04X}"
-            return f"a name cannot contain {shown}"
+            character = c if c.isascii() and c.isprintable() else f"the character U+{ord(c):04X}"
+            return f"a name cannot contain {character}"
     return "" if any(map(str.isalnum, name)) else "a name needs a letter or a digit"
 
 

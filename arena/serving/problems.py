@@ -25,8 +25,8 @@ Page = Callable[[Request, int, str, str], Response]
 
 
 def problem(status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
-    said = {"message": one_line(message), "hint": one_line(hint)}
-    return JSONResponse({"error": said}, status, headers=headers)
+    body = {"message": one_line(message), "hint": one_line(hint)}
+    return JSONResponse({"error": body}, status, headers=headers)
 
 
 def add_handlers(

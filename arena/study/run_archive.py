@@ -33,13 +33,13 @@ def pack(study: Path, run_ids: Collection[str]) -> int:
         return 0
     archive, fresh = study / ARCHIVE, study / f"{ARCHIVE}.new"
     fresh.unlink(missing_ok=True)
-    again = {path.name for path in folders}
+    packed = {path.name for path in folders}
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
             if archive.is_file():
                 with open_regular(archive) as old, open_zip(old) as before:
                     for info in before.infolist():
-                        if info.filename.removesuffix(".zip") not in again:
+                        if info.filename.removesuffix(".zip") not in packed:
                             target.writestr(info, read_entry(before, info, MOST_BYTES))
             for folder in folders:
                 target.writestr(_named(f"{folder.name}.zip", zipfile.ZIP_DEFLATED), _zipped(folder))
@@ -91,10 +91,10 @@ def unpacked(study: Path, run_id: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            there = _unpack(archive, f"{run_id}.zip", Path(temporary))
+            folder_ = _unpack(archive, f"{run_id}.zip", Path(temporary))
         except (zipfile.BadZipFile, OSError) as error:
             raise Corrupt(f"{archive}: cannot be read: {error}", hint="restore the file from a copy") from None
-        yield Path(temporary) / run_id if there else folder
+        yield Path(temporary) / run_id if folder_ else folder
 
 
 def _unpack(archive: Path, name: str, target: Path) -> bool:

@@ -74,7 +74,7 @@ class TaskSet:
     def play(self, executor: Executor, matches: Sequence[Match], racer: Racer, progress: Progress) -> Scores:
         """Play the matches together. The racer sees the scores over all tasks, and its runs are made on each."""
         scales = self.scales(before=matches[0].generation)
-        together = [TaskMatch(on, match) for on, match in zip(self, matches, strict=True)]
+        together = [TaskMatch(task_study, match) for task_study, match in zip(self, matches, strict=True)]
         return play_on_tasks(
             together, executor, racer, progress, lambda scores: self.combined(scores, matches[0], scales)
         )
@@ -93,7 +93,9 @@ class TaskSet:
             return sum(gain / size for gain, size in zip(gains, sizes, strict=True)) / len(sizes)
 
         return [
-            ArmScore(arm[0].arm_id, arm[0].raced, tuple(map(mean, zip(*(on.gains for on in arm), strict=False))))
+            ArmScore(
+                arm[0].arm_id, arm[0].raced, tuple(map(mean, zip(*(on_task.gains for on_task in arm), strict=False)))
+            )
             for arm in zip(*scores, strict=True)
         ]
 

@@ -120,7 +120,7 @@ def from_json(data: Mapping[str, Any]) -> Job:
         files = tuple((name, text) for name, text in fields["files"])
         return MeasureJob(**{**fields, "files": files, "own": tuple(CpuUse(**used) for used in fields["own"])})
     fields |= {name: tuple(fields[name]) for name in ("verify_seeds", "verify_splits")}
-    fields |= {name: tuple((one, text) for one, text in fields[name]) for name in ("beside", "start")}
+    fields |= {name: tuple((path, text) for path, text in fields[name]) for name in ("beside", "start")}
     fields["order"] = TurnOrder(*fields["order"])
     fields["recorded"] = tuple(event for record in fields["recorded"] if (event := read_event(record)))
     return RunJob(**fields)

@@ -114,8 +114,8 @@ def _experiment(arguments: list[str]) -> int:
 def _become(words: list[str]) -> NoReturn:
     """Replace this process by the next program of that name on PATH; Python by the usual interpreter."""
     name = os.environ.get("METALOOP_PYTHON", words[0]) if _is_python(words[0]) else words[0]
-    own = os.path.dirname(os.path.abspath(__file__))
-    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own]
+    own_folder = os.path.dirname(os.path.abspath(__file__))
+    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own_folder]
     for folder in folders if "/" not in name else [""]:
         path = os.path.join(folder, name)
         if os.access(path, os.X_OK) and not os.path.isdir(path):

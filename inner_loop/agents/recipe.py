@@ -145,8 +145,8 @@ def own_agent(prompt: str, researcher: str = "", command: str = "") -> str:
     if command and name not in names():
         quoted = shlex.quote(prompt)
         return command.replace("{prompt}", quoted) if "{prompt}" in command else f"echo {quoted} | {command}"
-    found = [name for name, is_here in installed().items() if is_here]
-    chosen = name if name in names() else next(iter(found), "claude")
+    agents = [name for name, is_here in installed().items() if is_here]
+    chosen = name if name in names() else next(iter(agents), "claude")
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
 
 

@@ -211,8 +211,8 @@ class AgentSession:
                 if name in program_files(self.program) or read_beneath(self.worktree, name, len(data)) == data:
                     continue
             changed.append(name)
-        said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
-        return [said] if changed else []
+        note = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
+        return [note] if changed else []
 
     def _log(self, record: Experiment, head: Experiment) -> AgentReply:
         """An experiment's output, and its comparison with ``head``; that of an earlier attempt is in a file of the

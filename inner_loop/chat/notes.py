@@ -39,7 +39,11 @@ class QueuedIdea:
         if self.role not in ("", role) or self.edit is None:
             return self.role in ("", role)
         edit = self.edit.on(config)
-        return edit is not None and not _has(config, edit) and not any(_in_vain(one, edit, history) for one in history)
+        return (
+            edit is not None
+            and not _has(config, edit)
+            and not any(_in_vain(experiment, edit, history) for experiment in history)
+        )
 
 
 def _has(config: Mapping[str, Value], edit: Edit) -> bool:

@@ -41,7 +41,7 @@ def _row(bench: Bench, record: Experiment, several: bool, own: str) -> str:
     """One experiment: its change, its author among several, its result, and how it trained."""
     what = line(record.description, 100) or "no title"
     name = line(record.proposer.removeprefix(CHAT), 40) if several else own and "yours"
-    by = f" ({name})" if name and own in ("", record.program_id) else ""
+    author = f" ({name})" if name and own in ("", record.program_id) else ""
     part = "" if record.full else f", at {record.fraction:g} of the budget"
     if record.metric is None:
         came = f"{record.status}: {line(record.reason, 160)}"
@@ -49,7 +49,7 @@ def _row(bench: Bench, record: Experiment, several: bool, own: str) -> str:
         values = shown(bench.task.constraints, record.constraints or {})
         came = f"{record.metric:.5g}{_gain(bench, record)}{f', {values}' if values else ''}"
     decided = "" if record.decision in UNMARKED else f", {record.decision}"
-    return f"{record.number}: {what}{by}{part}: {came}{decided}{_training(bench, record)}"
+    return f"{record.number}: {what}{author}{part}: {came}{decided}{_training(bench, record)}"
 
 
 def not_kept(bench: Bench, rows: int) -> str:

@@ -248,8 +248,8 @@ class ModelClient:
         )
         self.context.emit(event)
         if keep and self.context.record:
-            asked = {"models": self.context.config.models, "messages": [asdict(message) for message in call.messages]}
-            line = json.dumps({**event.to_record(), "asked": asked}, ensure_ascii=False)
+            request = {"models": self.context.config.models, "messages": [asdict(message) for message in call.messages]}
+            line = json.dumps({**event.to_record(), "asked": request}, ensure_ascii=False)
             with self._lock, _record_file(self.context.record, self.context.run_id).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         return event

@@ -128,8 +128,8 @@ class Bill:
 def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     """Calls of ``tokens_in`` tokens with the longest reply, at the dearest model, within the caps."""
     usage = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
-    each = [price.cost(usage) if (price := price_of(model, config)) else math.inf for model in config.models]
-    usd, tokens = calls * max(each), calls * usage.tokens
+    costs = [price.cost(usage) if (price := price_of(model, config)) else math.inf for model in config.models]
+    usd, tokens = calls * max(costs), calls * usage.tokens
     most = None if usd == math.inf else min(usd, config.max_usd or usd)
     return Bill(calls, min(tokens, config.max_tokens or tokens), most)
 

@@ -188,9 +188,9 @@ class ChatResearcher(WaveResearcher):
         if self._calling or (beside and not bench.meter.affords((len(beside) + 1) * cost)):
             return
         role = self._roles[self._turns % len(self._roles)]
-        place, programs = self._context.seat
+        position, programs = self._context.seat
         ideas = self._notes.open_ideas(role.name, bench.head.config, bench.history)
-        turn = ChatTurn(self._turns * programs + place, role, ideas[0] if ideas else None, bench.head.source)
+        turn = ChatTurn(self._turns * programs + position, role, ideas[0] if ideas else None, bench.head.source)
         self._turns += 1
         self._call(bench, beside, turn)
 
@@ -272,8 +272,8 @@ class ChatResearcher(WaveResearcher):
         title, name, after = turn.answer.title if turn.answer else "", turn.role.name, len(bench.history)
         reason = line(reason, REASON)
         what = f"{title!r} by {name}" if title else f"a turn of {name}"
-        shown = f"{name} passed: {reason}" if fate == "pass" else f"{what} was not tried: {reason}"
-        self._notes.untried.append((after, shown))
+        reason_shown = f"{name} passed: {reason}" if fate == "pass" else f"{what} was not tried: {reason}"
+        self._notes.untried.append((after, reason_shown))
         if (turn.number, fate) not in self._recorded:
             event = TurnEvent(
                 run_id=self._context.run_id, number=turn.number, after=after, role=name, fate=fate, title=title,

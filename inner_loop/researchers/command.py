@@ -171,8 +171,8 @@ class CommandResearcher(TurnResearcher):
         self._folder = (run_folder / "agent").resolve() if run_folder else agent_worktree.temporary(self._open)
         self._folder.mkdir(parents=True, exist_ok=True)
         # without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above
-        place = self._folder if self._context.sandboxed else agent_worktree.temporary(self._open)
-        self._worktree = place / "worktree"
+        work_folder = self._folder if self._context.sandboxed else agent_worktree.temporary(self._open)
+        self._worktree = work_folder / "worktree"
         self._agent.open_gateway(self._open)
         self._open.callback(agent_worktree.clear, self._worktree)
 

@@ -258,9 +258,9 @@ def show_cost(out: Output, cost: Cost) -> None:
         out.text(f"\n{name.replace('_', ' ')}:")
         out.rows(rows, [Column(key, wrap=True) for key in rows[0]])
     out.text("")
-    shown = {key: duration(record[key]) for key in ("device_seconds", "charged_seconds")}
+    durations = {key: duration(record[key]) for key in ("device_seconds", "charged_seconds")}
     record.pop("plan", None)
-    out.thing(record, shown={**shown, "wall_seconds": wall(cost)})
+    out.thing(record, shown={**durations, "wall_seconds": wall(cost)})
     for facts in looks:
         out.text("")
         out.thing(facts)

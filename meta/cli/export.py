@@ -239,8 +239,8 @@ def to_tool(out: Output, folder: Path, target: Path | None, to: str, project: st
     counts = {"runs": sum(run.run_id != VERDICT for run in sent), "experiments": sum(len(run.steps) for run in sent)}
     out.note(f"sending {many(counts['runs'], 'run')} with {many(counts['experiments'], 'experiment')}")
     with client_errors(to):
-        place = TOOLS[to](sent, name, target or Path(to))
-    out.note(f"to look at them: {place}")
+        tool_result = TOOLS[to](sent, name, target or Path(to))
+    out.note(f"to look at them: {tool_result}")
     if is_taken(folder):
         out.note("the study is still running; its later results were not sent")
     out.json_only({"study": str(folder), "to": to, "project": name, **counts})

@@ -173,8 +173,8 @@ def compare_nights(out: Output, folders: Sequence[Path]) -> None:
         raise UsageError("one night is named twice", hint="name each once")
     pairs = {tuple(programs_in_turn(folder)[:2]) for folder in folders}
     if pairs == {()} or len(pairs) > 1:
-        shown = listed(map(resolve.shown, folders), len(folders))
-        raise UsageError(f"{shown} are not nights of the same two programs", hint="name one study, or such nights")
+        studies = listed(map(resolve.shown, folders), len(folders))
+        raise UsageError(f"{studies} are not nights of the same two programs", hint="name one study, or such nights")
     [(reference, tested)] = pairs
     nights, rows, names = [], list[Row](), dict[str, str]()
     for folder in folders:

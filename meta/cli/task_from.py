@@ -121,8 +121,8 @@ def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
                 raise
             for question in unknown.questions:
                 kind = click.Choice(question.choices) if question.field == "direction" else None
-                shown = f" ({', '.join(question.choices[:12])})" if question.choices and kind is None else ""
-                answer = click.prompt(f"{question.message}{shown}", type=kind, err=True)
+                choices = f" ({', '.join(question.choices[:12])})" if question.choices and kind is None else ""
+                answer = click.prompt(f"{question.message}{choices}", type=kind, err=True)
                 wanted = answered(wanted, question.field, str(answer))
 
 

@@ -39,10 +39,10 @@ def run_page(folder: Path, run_id: str, start: int) -> dict[str, Any]:
         def fetch(sql: str, *more: int) -> list[Row]:
             return rows(con.execute(sql, [run_id, *more]))
 
-        if not (found := fetch(RUN)):
+        if not (rows_found := fetch(RUN)):
             raise NotFound(f"there is no run {run_id!r} in this study", hint="the study's page lists them")
         return {
-            "run": found[0],
+            "run": rows_found[0],
             "start": start,
             "experiments": fetch(EXPERIMENTS, MOST_EXPERIMENTS, start),
             "calls": fetch(CALLS),

@@ -42,7 +42,7 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """A git command that reads ``data``; it is killed after SECONDS, or when it prints more than ``most`` bytes (else
     MOST_OUTPUT), of which the result then has one more."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     most = most or MOST_OUTPUT
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
         stdin.write(data)
@@ -52,7 +52,7 @@ def run(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**own, **ENVIRONMENT, **environment},
+            env={**variables, **ENVIRONMENT, **environment},
         ) as process:
             assert process.stdout is not None
             timer = threading.Timer(SECONDS, process.kill)

@@ -226,8 +226,8 @@ class CommandAttempt(Attempt):
         """
         job = replace(job, limits=self._of_command(limits))
         job = self.compiled.given_to(job) if self.compiled else job
-        shown = with_shown_paths(job, self.section.readable, self.section.links, sandboxed=self.sandboxed)
-        ended = run_job(shown, sandboxed=self.sandboxed)
+        shown_job = with_shown_paths(job, self.section.readable, self.section.links, sandboxed=self.sandboxed)
+        ended = run_job(shown_job, sandboxed=self.sandboxed)
         if self.compiled:
             ended = self.compiled.take(ended)
         self.written = ended.written

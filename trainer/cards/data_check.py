@@ -28,11 +28,11 @@ def findings(task: Task, store: DataStore, folder: Path) -> Iterator[CheckFindin
     try:
         store.train()
         paths = {stream: store.split(stream) for stream in STREAMS}
-        again = DataStore(task, Streams.from_seed(1), folder / "again").split("search")
+        repeated = DataStore(task, Streams.from_seed(1), folder / "again").split("search")
     except MetaloopError as error:
         yield _error(error.message, error.hint)
         return
-    if _contents(again) != _contents(paths["search"]):
+    if _contents(repeated) != _contents(paths["search"]):
         yield _error("the same seed gave different bytes", "use one random generator with that seed")
     if len({_contents(path)[0] for path in paths.values()}) < len(paths):
         yield _error("two streams have the same hidden split", "use the seed argument of make()")

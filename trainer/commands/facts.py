@@ -113,10 +113,14 @@ def direction_of(source: OwnRepository, names: Sequence[str], given: str | None)
     if way is None or ways:
         raise Unknown("direction", question, _WAYS)
     named = "|".join(re.escape(re.split(r"[. ]", name)[-1]) for name in names)
-    own, other = re.compile(rf"(?<![\w])(?:{named})(?![\w])", re.IGNORECASE), _WAYS[way == "lower"]
+    own_words, other = re.compile(rf"(?<![\w])(?:{named})(?![\w])", re.IGNORECASE), _WAYS[way == "lower"]
     for line in source.lines(*source.prose):
         for sentence in re.split(r"(?<=[.!;])\s+", line.text):
-            if own.search(sentence) and _OTHER_WAY[way].search(sentence) and not _OTHER_WAY[other].search(sentence):
+            if (
+                own_words.search(sentence)
+                and _OTHER_WAY[way].search(sentence)
+                and not _OTHER_WAY[other].search(sentence)
+            ):
                 raise Unknown("direction", f"{question} By its name {way}, but {line.where}: {sentence[:80]}", _WAYS)
     return Fact("direction", way, "by its name")
 

@@ -250,8 +250,8 @@ def _score_files(source: OwnRepository, wanted: Wanted, command: str, editable: 
     training = _read_by(source, [name for name in (*command.split(), *editable) if name not in scored], command)
     code = {*editable, *(name for name in training if name.endswith(_CODE))}
     results = [*wanted.artifacts, *filter(None, [wanted.metric_file])]
-    named = _read_by(source, scored, wanted.score_command)
-    return [name for name in named if name not in code and not is_artifact(name, results)]
+    named_files = _read_by(source, scored, wanted.score_command)
+    return [name for name in named_files if name not in code and not is_artifact(name, results)]
 
 
 def _read_by(source: OwnRepository, scripts: Sequence[str], command: str) -> list[str]:

@@ -46,8 +46,8 @@ def noise_findings(trainer: Trainer, equal: Sequence[Baseline]) -> Iterator[Chec
         yield _split(trainer, [run.outcome.metric for run in equal if run.outcome.metric is not None])
     if task.data_noise == VALUES and rows is not None:
         yield _mean(trainer, rows, equal[0].text)
-        if len(equal) > 1 and (again := equal[1].rows) is not None:
-            yield _order(rows, again, task.scoring["rows"])
+        if len(equal) > 1 and (rows_again := equal[1].rows) is not None:
+            yield _order(rows, rows_again, task.scoring["rows"])
     elif task.data_noise == COUNT:
         yield _share(first.metric or 0.0, task.scoring["n_rows"] or 1, task.metric)
     elif task.data_noise == EXACT:

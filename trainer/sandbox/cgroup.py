@@ -195,6 +195,6 @@ def describe() -> str:
         scope = "" if own_path and os.access(own_path, os.W_OK) else "--user "
         why = "this process's cgroup is not delegated" if own_path and not scope else "no writable cgroup"
         return f"none: {why} (run systemd-run {scope}--scope -p Delegate=yes metaloop ...)"
-    said = f"{' and '.join(sorted(group.controls))} by cgroup v2"
+    description = f"{' and '.join(sorted(group.controls))} by cgroup v2"
     group.close()
-    return said
+    return description

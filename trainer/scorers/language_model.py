@@ -113,8 +113,8 @@ class LanguageModel:
         logits = referee.predict(np.concatenate([text.inputs, probes])[order])
         for original, cut, probe in zip(originals, cuts, row_of[rows:], strict=True) if refuse else ():
             # compare the losses of all symbols, not only of the targets: a leak must change some of them
-            one, two = (_log_softmax(logits[at, :cut]) for at in (row_of[original], probe))
-            refuse_different(one, two, self.tolerance, "predictions change with later text (a leak)")
+            first, two = (_log_softmax(logits[at, :cut]) for at in (row_of[original], probe))
+            refuse_different(first, two, self.tolerance, "predictions change with later text (a leak)")
         return self.losses(logits[row_of[:rows]], text.targets)
 
     def streamed(self, referee: Referee, text: Text) -> Any:

@@ -203,9 +203,9 @@ class RowScorer:
             chosen = rng.permutation(of_a_kind(targets))[: max(1, len(inputs) // _SHARE)]
             public, theirs = read_rows(referee.public_split)
             company = public[rng.permutation(of_a_kind(theirs))[: len(chosen)]]
-            again = self.losses(_predict_among(referee, inputs[chosen], company, rng), targets[chosen], scale)
+            losses_again = self.losses(_predict_among(referee, inputs[chosen], company, rng), targets[chosen], scale)
             what = "a row's prediction depends on the other rows"
-            refuse_different(losses[chosen], again, self.tolerance, what, self.unit)
+            refuse_different(losses[chosen], losses_again, self.tolerance, what, self.unit)
         return Score(self.metric(losses), "verified" if referee.verifying else "scored")
 
 

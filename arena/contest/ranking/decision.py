@@ -109,8 +109,8 @@ def decided(race: LeadersRace) -> Announcement:
     left = left_out(contest, entries)
     rows: list[LeftOutEntry] = [{**e.named, "why": left[e.number]} for e in entries if e.number in left]
     others = spectators(contest, race.match.on.study, not_in_race(contest))
-    found = figures(contest.config, race.match.on, entries, left.keys())
-    return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
+    figures_ = figures(contest.config, race.match.on, entries, left.keys())
+    return {**figures_, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
 def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:
@@ -128,8 +128,8 @@ def entries_of(contest: Contest, numbers: Iterable[int]) -> list[ContestEntry]:
     wanted = list(numbers)
     with contest.database.read() as connection:
         query = select(ContestEntry).where(ContestEntry.number.in_(wanted))
-        found = {entry.number: entry for entry in connection.scalars(query)}
-    return [found[number] for number in wanted]
+        by_number = {entry.number: entry for entry in connection.scalars(query)}
+    return [by_number[number] for number in wanted]
 
 
 class LeadersRace:

@@ -172,13 +172,13 @@ class RunHistory:
     def ended_runs(self, entry_id: str, labels: Sequence[str]) -> list[EntryRun]:
         """The runs of an entry that have their result, in the matches of these labels, with their experiments."""
         with self.lock:
-            found = [
+            ended = [
                 (number, run_id, run)
                 for label in labels
                 for number, run_id in enumerate(self.run_ids(entry_id, label), 1)
                 if self._has_result(run := self.state.run(run_id))
             ]
-        return [self._ended_run(number, run_id, run) for number, run_id, run in found]
+        return [self._ended_run(number, run_id, run) for number, run_id, run in ended]
 
     def _ended_run(self, number: int, run_id: str, run: RunState) -> EntryRun:
         assert run.started is not None

@@ -261,8 +261,8 @@ def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
 
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the viewer may read the text: author and host always, others unless it is hidden until the close."""
-    mine = viewer is not None and viewer.person_id == entry.person_id
-    return admin or mine or entry.person_id is None or not contest.hides_texts
+    is_own = viewer is not None and viewer.person_id == entry.person_id
+    return admin or is_own or entry.person_id is None or not contest.hides_texts
 
 
 def reached(contest: Contest, entry_ids: Iterable[str]) -> Reached:
@@ -361,11 +361,11 @@ class QueueView(TypedDict):
 
 def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> QueueView:
     part, seen = part or RowRange(0, PAGE), snapshot(contest)
-    own = {entry.number for entry in seen.of_person(viewer.person_id)} if viewer else set()
+    own_numbers = {entry.number for entry in seen.of_person(viewer.person_id)} if viewer else set()
     pulse = contest.database.fact("pulse")
     return {
         "rows": [entry_row(seen, seen.entries[n]) for n in islice(seen.positions, part.skip, part.skip + part.most)],
-        "own": [entry_row(seen, seen.entries[number]) for number in seen.positions if number in own],
+        "own": [entry_row(seen, seen.entries[number]) for number in seen.positions if number in own_numbers],
         "waiting": len(seen.positions),
         "pulse": pulse.get("at"),
         "in_hand": pulse.get("in_hand", 0),
@@ -394,8 +394,8 @@ class PersonView(TypedDict):
 def person_view(contest: Contest, person: Person) -> PersonView:
     seen = snapshot(contest)
     with contest.database.read() as connection:
-        mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
-        own, used = connection.scalars(mine).all(), quota_used(connection, person.person_id)
+        query = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
+        own, used = connection.scalars(query).all(), quota_used(connection, person.person_id)
     return {
         "name": person.name,
         "joined_at": person.joined_at,

@@ -55,8 +55,8 @@ def serve(
     def over() -> bool:
         return contest.phase() == "decided" and (contest.folder / REPORT).is_file()
 
-    keeper = Keeper(contest.folder, contest.database, "arena.contest.running.work", say, over)
-    with terminated(say), keeper:
+    supervisor = Keeper(contest.folder, contest.database, "arena.contest.running.work", say, over)
+    with terminated(say), supervisor:
         url = address(host, listening.getsockname()[1])
         contest.database.set_fact("address", url=url)  # for the host, once the contest is decided
         started(url)

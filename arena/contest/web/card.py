@@ -56,6 +56,6 @@ def headline(said: Announcement) -> str:
 def stock_of(said: Announcement) -> CardRow:
     """Stock's two arms as one sample, as the announcement counts them."""
     arms = [row for row in said["rows"] if row["role"] != "program"]
-    one = mean_together(Estimate(row["gain"], row["se"], n=row["n"]) for row in arms)
-    low, high = one.interval(ALPHA / 2 / len(said["race"]["looks"]))
+    together = mean_together(Estimate(row["gain"], row["se"], n=row["n"]) for row in arms)
+    low, high = together.interval(ALPHA / 2 / len(said["race"]["looks"]))
     return CardRow(STOCK, said["gain"] - said["over_stock"], low, high)

@@ -39,11 +39,11 @@ class ApiVersion:
         if version == str(API):
             await self.app(scope, receive, marked)
             return
-        said = {
+        problem = {
             "message": f"this contest speaks version {API} of the API, not {version[:20]!r}",
             "hint": "install the version of metaloop that the contest's rules name",
         }
-        await JSONResponse({"error": said}, 426)(scope, receive, marked)
+        await JSONResponse({"error": problem}, 426)(scope, receive, marked)
 
 
 def visitor_of(request: Request) -> str:

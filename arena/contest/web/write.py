@@ -109,8 +109,8 @@ def write_routes(host: Host) -> APIRouter:
             accepted = await host.accept(person, form.program)
         except NotTaken:
             return await run_in_threadpool(checked_page, host, request, form, person, 422)
-        again = "" if accepted.new else "?again=yes"
-        response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
+        suffix = "" if accepted.new else "?again=yes"
+        response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{suffix}", status_code=303)
         # for the entry's page: draft.js no longer keeps the text
         response.set_cookie(
             "stored", "yes", max_age=60, path="/entry", samesite="strict", secure=request.url.scheme == "https"

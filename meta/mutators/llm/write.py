@@ -170,8 +170,8 @@ class Writer:
 
     def _problems(self, text: str) -> list[str]:
         """Errors and warnings of a text as lines without their numbers."""
-        found = [m for m in check(text, "child", self._unread) if m.level in ("error", "warning")]
-        return [f"{m.file}: {m.message}" if m.file else m.message for m in found]
+        problems = [m for m in check(text, "child", self._unread) if m.level in ("error", "warning")]
+        return [f"{m.file}: {m.message}" if m.file else m.message for m in problems]
 
     def _unread(self, term: str) -> str:
         """Why no task can read a term; empty if one can."""
