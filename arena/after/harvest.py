@@ -176,7 +176,7 @@ class Trainings:
 
         return train(self.on, self.executor, wanted, self.known, event)
 
-    def own_runs(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
+    def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
         """CPU that the candidate's experiments of the search used; without any, those of the run that ended with it."""
         source_id = candidate.source.source_id
         searched = (event for (stage, _), event in sorted(self.known.items()) if stage == "search")
