@@ -67,24 +67,24 @@ def play_round(
     first = [arm.arm_id for arm in matches[0].match.arms]
     jobs = {
         job.run_id: (job, number)
-        for number, match_ in enumerate(matches)
-        for job in jobs_of_round(match_, first, requested)
-        if not settled(match_.on, job)
+        for number, task_match in enumerate(matches)
+        for job in jobs_of_round(task_match, first, requested)
+        if not settled(task_match.on, job)
     }
-    for match_ in matches:
-        task_study, match = match_.on, match_.match
+    for task_match in matches:
+        task_study, match = task_match.on, task_match.match
         splits = splits_of_runs(task_study, match, max(requested.values()))
         measure_baseline(task_study, executor, match.stream, match.match_id, splits)
     problem: ErrorRecord | None = None
     for result in executor.run([job for job, _ in jobs.values()]):
         job, number = jobs[result.job_id]
-        match_ = matches[number]
-        arm = next(arm for arm in match_.match.arms if arm.arm_id == job.arm_id)
-        settle(match_.on, job, arm, result)
-        progress(run_ended(match_.on, job, result))
+        task_match = matches[number]
+        arm = next(arm for arm in task_match.match.arms if arm.arm_id == job.arm_id)
+        settle(task_match.on, job, arm, result)
+        progress(run_ended(task_match.on, job, result))
         if result.problem and problem is None:
             problem = result.problem
-            request_stop(match_.on.study.folder)
+            request_stop(task_match.on.study.folder)
     if problem:
         raise rebuild(problem)
     if not all(settled(matches[number].on, job) for job, number in jobs.values()):

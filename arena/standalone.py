@@ -82,12 +82,12 @@ def alike(entries: Sequence[Entry], task: Task, researcher: str) -> list[Entry]:
     for entry in entries:
         own = behaviour_id(entry.program, task, researcher) + ("a/a" if entry.role == "a/a" else "")
         groups.setdefault(own, []).append(entry)
-    entries_ = []
+    arms = []
     for group in groups.values():
         first = next((member for member in group if member.program.name == "stock"), group[0])
         also = [member.program.name for member in group if member is not first and member.role == "program"]
-        entries_.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
-    return entries_
+        arms.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
+    return arms
 
 
 def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = RACE_RULE) -> Racer:

@@ -63,7 +63,7 @@ def judge(
         return "replicate", f"experiment {record.parent_number} again, with seed {record.replicate}", None
     if repeat and not repeat.ok:
         return "discard", f"{repeat.status} with {second_training(bench.task)}", None
-    failed = any(record_.source == record.source and record_.full and not record_.ok for record_ in bench.history)
+    failed = any(earlier.source == record.source and earlier.full and not earlier.ok for earlier in bench.history)
     compared = None if failed else difference(bench, record, other)
     decision = decide_by(bench, compared)
     return decision, f"{WORDS[decision]}: {gain_over_source(bench, compared, other, 2 if repeat else 1)}", compared
@@ -103,7 +103,7 @@ def same_seed_pairs(bench: Bench, candidate: Experiment, other: Experiment) -> l
 
 def measured(history: Sequence[Experiment], source_id: str) -> dict[int, Experiment]:
     """A source's full experiments that did not fail: replicate number → experiment."""
-    full = (record_ for record_ in history if record_.source_id == source_id and record_.full and record_.ok)
+    full = (trained for trained in history if trained.source_id == source_id and trained.full and trained.ok)
     return {experiment.replicate: experiment for experiment in full}
 
 

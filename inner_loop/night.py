@@ -212,18 +212,18 @@ class Night:
         judged |= {number: judge(bench, bench.history[number], main, repeat) for number, repeat in repeated.items()}
         sure = [win for win in wins if judged[win.number][0] == "keep"]
         sure = [win for win in sure if win.number in repeated or not bench.repeats_wins]
-        gains = {number: difference_.value for number, (_, _, difference_) in judged.items() if difference_}
+        gains = {number: compared.value for number, (_, _, compared) in judged.items() if compared}
         best = max(sure, key=lambda one: gains[one.number], default=None)
         for (turn, proposal), record in zip(drawn, records, strict=False):
-            (decision, why, difference_), repeat = judged[record.number], repeated.get(record.number)
+            (decision, why, compared), repeat = judged[record.number], repeated.get(record.number)
             if best is not None and record in sure and record is not best:
                 turn.seat.waiting.append(proposal)
                 decision = "discard"
                 why = f"experiment {best.number} of the same round was kept; tried again on top of it"
             elif record in wins and bench.repeats_wins and not repeat:
                 decision = "undecided"
-                why = f"no time for {second_training(bench.task)}: {gain_over_source(bench, difference_, main)}"
-            bench.decide(record, decision, why, difference_)
+                why = f"no time for {second_training(bench.task)}: {gain_over_source(bench, compared, main)}"
+            bench.decide(record, decision, why, compared)
             turn.trained += [record, *filter(None, [repeat])]
             turn.kept += [record] if record is best else []
             if proposed := next_proposal(turn.steps, record):

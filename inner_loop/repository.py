@@ -31,8 +31,8 @@ class RunRepository:
         self.folder = folder
         self._metric = metric
         self._diffs, self._logs, self._git = folder / "diffs", folder / "logs", folder / ".git"
-        for folder_ in (self._diffs, self._logs):
-            folder_.mkdir(parents=True, exist_ok=True)
+        for directory in (self._diffs, self._logs):
+            directory.mkdir(parents=True, exist_ok=True)
         unlock(self._git)
         lay_out(self._git)
         self._results = folder / "results.tsv"

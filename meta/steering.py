@@ -89,8 +89,8 @@ def parts(program: Program) -> set[str]:
 
 def vetoed(study: Study, program: Program) -> str:
     """Why a program may not breed, be written or become the champion; empty if nothing in it is vetoed."""
-    vetoed_ = study.state.vetoes & parts(program)
-    return f"vetoed while the study ran: {', '.join(sorted(vetoed_))}" if vetoed_ else ""
+    refused = study.state.vetoes & parts(program)
+    return f"vetoed while the study ran: {', '.join(sorted(refused))}" if refused else ""
 
 
 def allowed(study: Study, archive: Archive) -> Archive:

@@ -46,8 +46,8 @@ def named_files(lines: Sequence[str], body: int, source: str) -> Iterator[tuple[
         elif not fence:
             for path in _NAMED.findall(line):
                 both = posixpath.normpath(posixpath.join(posixpath.dirname(source), path)), posixpath.normpath(path)
-                inside = (path_ for path_ in dict.fromkeys(both) if not path_.startswith("../"))
-                yield number, path, [unicodedata.normalize("NFC", path_) for path_ in inside]
+                inside = (name_inside for name_inside in dict.fromkeys(both) if not name_inside.startswith("../"))
+                yield number, path, [unicodedata.normalize("NFC", name_inside) for name_inside in inside]
 
 
 def gathered(

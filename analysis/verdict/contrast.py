@@ -49,26 +49,24 @@ def contrast(arms: Arms, earlier: Sequence[EarlierRuns] = ()) -> Contrast:
     count."""
     first, second = arms
     pair = (first.program_id, second.program_id)
-    earlier = [
-        contrast_ for contrast_ in earlier if (contrast_.arms[0].program_id, contrast_.arms[1].program_id) == pair
-    ]
-    studies = [arms, *(contrast_.arms for contrast_ in earlier)]
+    earlier = [run_pair for run_pair in earlier if (run_pair.arms[0].program_id, run_pair.arms[1].program_id) == pair]
+    studies = [arms, *(run_pair.arms for run_pair in earlier)]
     differences: list[tuple[float, Estimate]] = []
     for ours, theirs in studies:
         n, m = len(ours.gains), len(theirs.gains)
         differences.append((n * m / (n + m), welch_difference(ours.gains, theirs.gains)))
     total = sum(weight for weight, _ in differences)
-    value = sum(weight * contrast_.or_zero for weight, contrast_ in differences) / total
+    value = sum(weight * difference.or_zero for weight, difference in differences) / total
     errors = [
-        ((weight / total * contrast_.se) ** 2, contrast_.df)
-        for weight, contrast_ in differences
-        if contrast_.se is not None
+        ((weight / total * difference.se) ** 2, difference.df)
+        for weight, difference in differences
+        if difference.se is not None
     ]
     known = len(errors) == len(differences)
     se = (math.sqrt(sum(error for error, _ in errors)) if known else 0.0) or None  # equal values show no error of 0
-    df = satterthwaite(errors) if known and se else sum(contrast_.df for _, contrast_ in differences)
+    df = satterthwaite(errors) if known and se else sum(difference.df for _, difference in differences)
     n, m = (sum(len(study[side].gains) for study in studies) for side in (0, 1))
-    added = [(contrast_.study, len(contrast_.arms[0].gains), len(contrast_.arms[1].gains)) for contrast_ in earlier]
+    added = [(run_pair.study, len(run_pair.arms[0].gains), len(run_pair.arms[1].gains)) for run_pair in earlier]
     result = Contrast(first.name, second.name, first.unit or "", Estimate(value, se, df), n, m, None, added)
     if result.lead.is_shown or not se:
         return result

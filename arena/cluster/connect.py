@@ -77,14 +77,14 @@ def address() -> str:
     ``ray start`` writes the address of this machine's cluster to a file. Ray's own `auto` trusts that file and waits
     for minutes if it is out of date.
     """
-    address_ = os.environ.get("RAY_ADDRESS", "")
-    if address_.startswith("ray://"):
+    stated = os.environ.get("RAY_ADDRESS", "")
+    if stated.startswith("ray://"):
         raise UsageError(
-            f"RAY_ADDRESS={address_}: Ray's client protocol is not supported",
+            f"RAY_ADDRESS={stated}: Ray's client protocol is not supported",
             hint="start the command on a node of the cluster, with RAY_ADDRESS=HOST:6379",
         )
-    if address_ not in ("", "auto"):
-        return "" if address_ == "local" else address_
+    if stated not in ("", "auto"):
+        return "" if stated == "local" else stated
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
     return written if written and not connection_error(written) else ""

@@ -36,8 +36,8 @@ LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early
 
 def with_names(announcement: Announcement, names: Mapping[int, tuple[str, str]]) -> Announcement:
     """The same with these entrants and names of entries, by their numbers."""
-    renamed_ = cast(Announcement, renamed(announcement, names))
-    return {**renamed_, "headline": headline(renamed_["winners"], renamed_["best"])} if "best" in renamed_ else renamed_
+    updated = cast(Announcement, renamed(announcement, names))
+    return {**updated, "headline": headline(updated["winners"], updated["best"])} if "best" in updated else updated
 
 
 def without_names(announcement: Announcement) -> Announcement:

@@ -91,10 +91,10 @@ def unpacked(study: Path, run_id: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            folder_ = _unpack(archive, f"{run_id}.zip", Path(temporary))
+            is_archived = _unpack(archive, f"{run_id}.zip", Path(temporary))
         except (zipfile.BadZipFile, OSError) as error:
             raise Corrupt(f"{archive}: cannot be read: {error}", hint="restore the file from a copy") from None
-        yield Path(temporary) / run_id if folder_ else folder
+        yield Path(temporary) / run_id if is_archived else folder
 
 
 def _unpack(archive: Path, name: str, target: Path) -> bool:

@@ -28,7 +28,7 @@ def sentences_of(text: str, most: int) -> str:
 
 def tail(text: str, *, lines: int, characters: int) -> str:
     """The end of a text, cleaned."""
-    last = [line_.rstrip() for line_ in clean(text[-4 * characters :]).splitlines()[-lines:]]
+    last = [text_line.rstrip() for text_line in clean(text[-4 * characters :]).splitlines()[-lines:]]
     return "\n".join(last)[-characters:]
 
 

@@ -160,13 +160,13 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     else:
         program = resolve.one_program(str(folder / "champion.md"))
         warn_of_start(out, opened)
-    nothing_else = NOTHING
+    evidence = NOTHING
     if kind != "prose":
-        nothing_else = findings(opened, program)
+        evidence = findings(opened, program)
         plan = stored_plan(opened.config.kind, opened.config.plan)
         origin = plan.origin if isinstance(plan, EvolvePlan | NightPlan) else None
         program = replace(program, evolved_for=program.evolved_for or label_of(opened, program, origin))
-    write_program(out, *rewritten(program, kind, nothing_else), target, kind, opened.config)
+    write_program(out, *rewritten(program, kind, evidence), target, kind, opened.config)
 
 
 def warn_of_start(out: Output, study: Study) -> None:

@@ -64,16 +64,16 @@ def findings(study: Study, program: Program) -> Findings:
     with read_study(study.folder, views=("credit",)) as con:
         harm = {row["directive_id"]: row for row in rows(con.execute(statement("writers/harmful_ideas"), parameters))}
         noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
-    findings_ = Findings(task, harm=harm, sd=task.seed_sd or (noise[0] if noise else None))
+    collected = Findings(task, harm=harm, sd=task.seed_sd or (noise[0] if noise else None))
     best = study.state.harvests.get((task.name, HARVEST))
     script = found_script(task, best) if best else None
     if best is None or script is None or not script.is_better or study.config.further:
-        return findings_
+        return collected
     edit, is_all = edit_of(task, task.baseline(), best)
     gain = plain_text(estimate(script.gain, script.low, script.high, script.unit, script_digits(script)))
     if script.on_same_data:
         gain += " on the same validation data"
-    return replace(findings_, best=edit, gain=gain) if is_all else findings_
+    return replace(collected, best=edit, gain=gain) if is_all else collected
 
 
 def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bool]:

@@ -62,14 +62,14 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
 
         if (program := read(program_id)) is None:
             raise NotFound(f"there is no program {program_id!r} in this study", hint="the study's page lists them")
-        parents = [parent for program_ in program["parent_ids"] or () if (parent := read(program_))]
+        parents = [parent for ancestor in program["parent_ids"] or () if (parent := read(ancestor))]
     own = program["text"].splitlines()
     changes = [
         (
-            program_["name"],
-            program_["program_id"],
-            "\n".join(unified_diff(program_["text"].splitlines(), own, lineterm="", n=2)),
+            ancestor["name"],
+            ancestor["program_id"],
+            "\n".join(unified_diff(ancestor["text"].splitlines(), own, lineterm="", n=2)),
         )
-        for program_ in parents
+        for ancestor in parents
     ]
     return {"program": program, "changes": changes}

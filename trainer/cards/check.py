@@ -63,9 +63,11 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return findings + check_command(task, knobs, sandbox=shut, progress=progress)
-    launcher_ = launcher or launcher_of(task)
+    used_launcher = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
-        checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), launcher_, Path(folder))
+        checker = _Checker(
+            task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), used_launcher, Path(folder)
+        )
         try:
             for finding in checker.findings(only):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
@@ -74,7 +76,7 @@ def check(
                     break  # the other clauses need data and baseline
         finally:
             if launcher is None:
-                launcher_.close()
+                used_launcher.close()
     return findings
 
 

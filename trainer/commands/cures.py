@@ -47,8 +47,10 @@ def _installed_elsewhere(module: str, task: Task) -> str:
     for environment in map(Path, task.run.readable if task.run else ()):
         packages = environment.expanduser().glob("lib/python*/site-packages")
         for link in (link for site in packages for end in ("*.pth", "__editable__*.py") for link in site.glob(end)):
-            for path_ in re.findall(r"^/.*$|(?<=')/[^'\n]+(?=')", link.read_text("utf-8", "replace"), re.MULTILINE):
-                folder = Path(path_).parent if Path(path_).name == module else Path(path_)
+            for installed_path in re.findall(
+                r"^/.*$|(?<=')/[^'\n]+(?=')", link.read_text("utf-8", "replace"), re.MULTILINE
+            ):
+                folder = Path(installed_path).parent if Path(installed_path).name == module else Path(installed_path)
                 if (folder / module).is_dir() or (folder / f"{module}.py").is_file():
                     return str(folder)
     return ""

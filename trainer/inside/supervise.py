@@ -130,14 +130,14 @@ def _path_for(folder: str, name: str) -> str:
 
 def states(folder: str, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     """Inode and change time, which a user cannot set, of files; None for one that is not there."""
-    states_: dict[str, tuple[int, int] | None] = dict.fromkeys(names)
-    for name in states_:
+    by_name: dict[str, tuple[int, int] | None] = dict.fromkeys(names)
+    for name in by_name:
         try:
             status = os.lstat(os.path.join(folder, name))
-            states_[name] = status.st_ino, status.st_ctime_ns
+            by_name[name] = status.st_ino, status.st_ctime_ns
         except OSError:
             continue
-    return states_
+    return by_name
 
 
 def _hex(text: str) -> str:

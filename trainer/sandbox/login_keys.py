@@ -113,4 +113,4 @@ def refusal(path: Path) -> str:
 def _caches() -> set[Path]:
     """The cache folders of this user."""
     named = [Path("~/.cache").expanduser(), *map(Path, filter(None, [os.environ.get("XDG_CACHE_HOME")]))]
-    return {path for path_ in named for path in (path_, path_.resolve())}
+    return {path for cache in named for path in (cache, cache.resolve())}

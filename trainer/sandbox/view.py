@@ -83,10 +83,10 @@ class View:
         """Start a command as the first process in it, without waiting. ``more``: further options of bwrap; ``pipes``:
         see `bwrap.launch`."""
         with ExitStack() as stack:
-            options_ = _Options(self, stack)
-            options = [*options_.options, *more, "--as-pid-1", "--remount-ro", "/"]
-            fds = [*options_.fds, *pass_fds]
-            return bwrap.launch(options, ["--", *command], reach=options_.reach, pass_fds=fds, **pipes)
+            shown_view = _Options(self, stack)
+            options = [*shown_view.options, *more, "--as-pid-1", "--remount-ro", "/"]
+            fds = [*shown_view.fds, *pass_fds]
+            return bwrap.launch(options, ["--", *command], reach=shown_view.reach, pass_fds=fds, **pipes)
 
     def start(
         self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), **pipes: int

@@ -51,8 +51,8 @@ def number_in(text: str, pattern: str, key: str, *, words: bool = False) -> floa
     last = next((match for line in reversed(lines) if (match := re.search(pattern, line))), None)
     if last is None:
         raise InvalidPredictions(f"no line of the output matches {pattern!r}")
-    text_ = (last[1] or "").strip()
-    return _WORDS[text_.lower()] if words and text_.lower() in _WORDS else _number(text_)
+    printed = (last[1] or "").strip()
+    return _WORDS[printed.lower()] if words and printed.lower() in _WORDS else _number(printed)
 
 
 def _number(text: str) -> float:

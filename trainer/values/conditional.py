@@ -173,8 +173,8 @@ def unread(space: EditSpace, word: str) -> str:
         return f"this task has no edit `{word}`" + (f" (did you mean {names[near[0]]}?)" if near else "")
     if knob.kind == "patch":
         return f"`{word}`: {knob.name} is a change of the code, so it has no value: `{knob.name}`"
-    values_ = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
-    values = " or ".join([", ".join(values_[:-1]), values_[-1]] if values_[1:] else values_)
+    texts = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
+    values = " or ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
     return f"`{word}`: {'no value; ' if name and name[0] == word.strip() else ''}{knob.name} can be {values}"
 
 

@@ -106,8 +106,8 @@ def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping
         entry: f"in the race; {done[entry]} of {max(race.wanted.values(), default=done[entry])} runs"
         for entry in race.entries
     }
-    losses_ = race.out.items()
-    return standings | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in losses_}
+    lost = race.out.items()
+    return standings | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in lost}
 
 
 def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:

@@ -109,8 +109,8 @@ def decided(race: LeadersRace) -> Announcement:
     left = left_out(contest, entries)
     rows: list[LeftOutEntry] = [{**e.named, "why": left[e.number]} for e in entries if e.number in left]
     others = spectators(contest, race.match.on.study, not_in_race(contest))
-    figures_ = figures(contest.config, race.match.on, entries, left.keys())
-    return {**figures_, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
+    computed = figures(contest.config, race.match.on, entries, left.keys())
+    return {**computed, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
 def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:

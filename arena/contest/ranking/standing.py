@@ -135,8 +135,8 @@ def _positions(
     order = forecast(turns(waiting, served, contest.costs), seconds_of_run, contest.study.workers)
     begun = [entry.entry_id for entry in entries.values() if entry.state in ("screening", "running")]
     runs = [run for entry_id in begun for run in contest.history.progress(entry_id)]
-    elapsed_ = elapsed(runs, utc_now(), seconds_of_run) if is_taken(contest.folder) else 0.0  # else no run goes on
-    return {number: (position, max(1.0, round(seconds - elapsed_))) for number, (position, seconds) in order.items()}
+    passed = elapsed(runs, utc_now(), seconds_of_run) if is_taken(contest.folder) else 0.0  # else no run goes on
+    return {number: (position, max(1.0, round(seconds - passed))) for number, (position, seconds) in order.items()}
 
 
 def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:
