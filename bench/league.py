@@ -4,8 +4,9 @@ python -m bench.league [WORD …]      no key, no training; without a word: prog
 
 programs             the eight programs of examples/league, from bench/results/league
 nights               two nights with a model in both loops: a child against its parent
-sentences STUDY … [FILE.svg]    the table of `metaloop ablate PROGRAM -m …` over several studies together, as on two
-                     tasks, and its picture
+replay STUDY …       the scripts of an ablation, made again from the recorded replies
+sentences STUDY … [FILE.svg] [FILE.tsv]    the table of `metaloop ablate PROGRAM -m …` over several studies together,
+                     as on two tasks, its picture, and its figures for `metaloop program lint`
 against NIGHT … vs PLAIN …    main of nights against the final script of the plain loop, with the same model
 
 A turn scores log(1 + gain / SD between seeds). The one test of the programs compares the spread of their means with all
@@ -24,24 +25,29 @@ import tarfile
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
 import numpy as np
 from scipy.stats import norm
 
+from analysis import ledger
 from analysis.effects.contributions import block_test, scores
 from analysis.effects.factorial import LEVEL, AblationRun, ablation_runs, effects_on, follows
 from analysis.effects.league import alike_p, largest_difference
 from analysis.report.axis import Axis
-from analysis.statistics import holm, welch_difference
+from analysis.statistics import Estimate, holm, welch_difference
 from analysis.study import read_study
 from analysis.views.scope import scopes
+from arena.study.settings import StudyConfig
 from bench.common import figure, mean_of, night_turns, sql
+from inner_loop.chat.reply import parse
 from inner_loop.events import CallEvent, Event, Experiment, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
 from programs.program import Program
+from trainer.edits import Edit
+from trainer.source import Source
 from trainer.task import Task
 
 PROGRAMS = Path(__file__).parents[1] / "examples" / "league"
@@ -217,18 +223,23 @@ def nights() -> None:
 
 @dataclass(frozen=True)
 class Sentence:
-    """The effect of a sentence on the score of a turn, with its 95% interval and Holm's p over all."""
+    """The effect of a sentence on the score of a turn, with the planned 95% interval, whose turns are independent, and
+    Holm's p over all; ``low`` and ``high``: with the turns of a program as one value, because a reader who answers
+    several of them makes them alike."""
 
     text: str
     effect: float
-    low: float
-    high: float
+    planned: tuple[float, float]
     p: float
     is_followed: bool
+    low: float
+    high: float
 
     @property
     def line(self) -> str:
-        return f"{self.effect:.2f} [{self.low:.2f}, {self.high:.2f}], Holm's p {self.p:.3f}"
+        planned = f"{self.effect:.2f} [{self.planned[0]:.2f}, {self.planned[1]:.2f}], Holm's p {self.p:.3f}"
+        followed = "" if self.is_followed else "; not shown to be followed"
+        return f"{planned}; programs as units [{self.low:.2f}, {self.high:.2f}]{followed}"
 
 
 def turns_of(studies: Sequence[str]) -> list[AblationRun]:
@@ -242,26 +253,71 @@ def turns_of(studies: Sequence[str]) -> list[AblationRun]:
 
 def effects_of(runs: Sequence[AblationRun]) -> list[Sentence]:
     """The sentences whose effect these turns show, best first."""
-    effects = effects_on([run.gain for run in runs], runs)
-    known = [effect for effect in effects if effect is not None]
+    by_program: dict[frozenset[str], list[AblationRun]] = defaultdict(list)
+    for run in runs:
+        by_program[frozenset(run.held)].append(run)
+    means = [
+        replace(each[0], gain=float(np.mean([run.gain for run in each])), block=" ".join(run.block for run in each))
+        for each in by_program.values()
+    ]  # programs that took turns in the same blocks are compared
+    of_turns, of_programs = (effects_on([run.gain for run in units], units) for units in (runs, means))
+    known = [effect for effect in of_turns if effect is not None]
     corrected = iter(holm([effect.p() or 1.0 for effect in known]))
     out = []
-    for text, effect, followed in zip(runs[0].texts, effects, follows(runs), strict=True):
-        if effect is not None:
-            low, high = effect.interval()
-            out.append(Sentence(text, effect.or_zero, low or 0.0, high or 0.0, next(corrected), bool(followed)))
+    for text, effect, mean, followed in zip(runs[0].texts, of_turns, of_programs, follows(runs), strict=True):
+        if effect is not None and mean is not None:
+            planned, (low, high) = ends(effect), ends(mean)
+            out.append(Sentence(text, effect.or_zero, planned, next(corrected), bool(followed), low, high))
     return sorted(out, key=lambda sentence: -sentence.effect)
 
 
-def sentences(studies: Sequence[str], picture: Path | None = None) -> None:
-    """Print the effect of each sentence over the turns of several studies; draw them, too."""
+def ends(estimate: Estimate) -> tuple[float, float]:
+    low, high = estimate.interval()
+    return (-math.inf, math.inf) if low is None or high is None else (low, high)
+
+
+def sentences(studies: Sequence[str], files: Sequence[Path] = ()) -> None:
+    """Print the effect of each sentence over the turns of several studies; ``files``: a picture, a table, of them."""
     runs = turns_of(studies)
     effects = effects_of(runs)
     figure("turns, sentences", f"{len(runs)}, {len(effects)}")
     for sentence in effects:
-        figure(f"  {sentence.text}", sentence.line + ("" if sentence.is_followed else "; not shown to be followed"))
-    if picture is not None:
-        picture.write_text(forest(effects, len(runs)), encoding="utf-8")
+        figure(f"  {sentence.text}", sentence.line)
+    for file in files:
+        text = forest(effects, len(runs)) if file.suffix == ".svg" else table_of_sentences(effects, len(runs))
+        file.write_text(text, encoding="utf-8")
+
+
+def table_of_sentences(effects: Sequence[Sentence], turns: int) -> str:
+    """The figures as `programs.measured` reads them."""
+    lines = ["text\teffect\tlow\thigh\tp_holm\tis_followed\tturns"]
+    for each in effects:
+        figures = "\t".join(f"{value:.3f}" for value in (each.effect, each.low, each.high, each.p))
+        lines.append(f"{each.text}\t{figures}\t{str(each.is_followed).lower()}\t{turns}")
+    return "\n".join(lines) + "\n"
+
+
+def replay(studies: Sequence[str]) -> None:
+    """Apply each recorded reply to the script that it was about, and compare the results with the recorded scripts."""
+    for study in map(Path, studies):
+        task = StudyConfig.read(study / "study.toml").loaded_task()
+        scripts: dict[tuple[str, str | None], Source] = {}
+        reply, same = dict[str | None, str](), list[bool]()
+        for record in ledger.read(study / "ledger"):
+            event = read_event(record)
+            if isinstance(event, CallEvent):
+                reply[event.run_id] = event.text
+            if not isinstance(event, Experiment) or event.replicate:
+                continue
+            parent = scripts.get((event.run_id, event.parent_source_id), task.baseline())
+            if event.proposer.startswith("chat"):
+                script = parse(reply[event.run_id]).apply(parent)
+                same.append(script.source_id == event.source_id)
+            else:
+                knobs = task.edits.config(parent)
+                script = task.edits.apply(parent, Edit({k: v for k, v in event.config.items() if knobs[k] != v}))
+            scripts[event.run_id, event.source_id] = script
+        figure(f"{study.name}: replies that give the recorded script again", f"{sum(same)} of {len(same)}")
 
 
 def forest(effects: Sequence[Sentence], turns: int) -> str:
@@ -272,7 +328,7 @@ def forest(effects: Sequence[Sentence], turns: int) -> str:
         {
             "y": top + at * step, "lines": textwrap.wrap(each.text, 70)[:3], "low": axis(each.low),
             "high": axis(each.high), "at": axis(each.effect), "way": "shown" if each.p < LEVEL else "none",
-            "label": f"{each.effect:+.2f}" + ("" if each.is_followed else ", not followed"),
+            "label": f"{each.effect:+.2f}".replace("-", "−") + ("" if each.is_followed else ", no sign"),
         }
         for at, each in enumerate(effects)
     ]  # fmt: skip
@@ -281,7 +337,8 @@ def forest(effects: Sequence[Sentence], turns: int) -> str:
     return environment.get_template("forest.svg.j2").render(
         width=width, height=floor + 58, floor=floor, rows=rows, ticks=axis.ticks(5),
         title="What each sentence adds to the score of a turn",
-        note=f"{turns} turns of a frontier model; line: 95% interval; blue: Holm's p below 5% over {len(effects)}",
+        note=f"{turns} turns of a frontier model; line: 95% interval, programs as units; blue: Holm's p below 5%; "
+        "no sign: the model did nothing else",
     )  # fmt: skip
 
 
@@ -329,8 +386,10 @@ def main(words: Sequence[str]) -> None:
     elif word == "nights" and not more:
         nights()
     elif word == "sentences" and more:
-        pictures = [Path(name) for name in more if name.endswith(".svg")]
-        sentences([name for name in more if not name.endswith(".svg")], *pictures[:1])
+        files = [Path(name) for name in more if name.endswith((".svg", ".tsv"))]
+        sentences([name for name in more if Path(name) not in files], files)
+    elif word == "replay" and more:
+        replay(more)
     elif word == "against" and "vs" in more[1:-1]:
         against(more)
     else:

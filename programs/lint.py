@@ -17,6 +17,7 @@ from programs.directives import CHARTER, ORDER
 from programs.file_set import is_about_repository, named_files
 from programs.front_matter import locate
 from programs.ideas import split
+from programs.measured import measured_like
 from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
@@ -62,6 +63,7 @@ CODES: dict[str, tuple[Level, str]] = {
         "no settings and no ideas: the scripted researcher runs it like stock; only models and agents read prose",
     ),
     "no-prose": ("warning", "the program has no statements: only a scripted researcher can follow it"),
+    "measured": ("info", "like {!r}, which was measured: {}"),
     "open-fence": ("warning", "this code block is not closed: it contains the rest of the text"),
     "not-entry": ("warning", "{} of this file are ignored: only those of the entry file {} are read"),
     "no-file": ("info", "names {}, which is no file of the program"),
@@ -111,6 +113,7 @@ def lint(
         *_patches(program, misfit),
         *_whole(program, parsed),
         *_text(program, parsed, ""),
+        *_measured(program, ""),
     ]
     messages = [_message(*finding) for finding in findings]
     for path, text in program.further.items():
@@ -232,6 +235,14 @@ def _text(program: Program, parsed: Outline, path: str) -> Iterator[Finding]:
             yield line, "no-file", named_file
 
 
+def _measured(program: Program, path: str) -> Iterator[Finding]:
+    """The statements of a file that resemble one whose effect on a model was measured."""
+    for directive in program.directives:
+        is_prose = directive.file == path and directive.kind not in (CHARTER, ORDER, "idea", "code")
+        if is_prose and (measured := measured_like(directive.text)):
+            yield directive.line, "measured", measured.text, measured.summary
+
+
 def _ignored(parsed: Outline) -> Iterator[tuple[int, str]]:
     """Lines that look like settings and are none, with their keys: in the front matter, in the lines below it up to an
     empty one, and further below those that look like the key metaloop."""
@@ -248,6 +259,7 @@ def _ignored(parsed: Outline) -> Iterator[tuple[int, str]]:
 def _further(program: Program, path: str, parsed: Outline) -> Iterator[Finding]:
     """Findings about a file beside the entry file, whose front matter belongs to other tools."""
     yield from _text(program, parsed, path)
+    yield from _measured(program, path)
     entry, block = program.files[0][0], locate(parsed.lines).block
     ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
     if block is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from programs import shelf
 from programs.lint import CODES, LintMessage, check, lint
+from programs.measured import ALIKE, MeasuredSentence, measured_sentences
 from programs.program import Program
 from tests.programs.markdown import FIXTURES
 
@@ -125,6 +126,25 @@ def test_messages_come_in_order_and_none_is_an_error(text: str) -> None:
 
 
 def test_the_starters_are_clean() -> None:
-    said = {program.name: [m.code for m in lint(program)] for program in shelf.starters()}
+    said = {p.name: [m.code for m in lint(p) if m.code != "measured"] for p in shelf.starters()}
     alike = {name: codes for name, codes in said.items() if codes}
     assert alike == {"one-line": ["like-stock"], "stock": ["like-stock"]}
+
+
+@pytest.mark.parametrize("measured", measured_sentences())
+def test_measured_sentence_is_named_with_its_effect(measured: MeasuredSentence) -> None:
+    found = [m for m in lint(Program.parse(f"# Mine\n\n- Go.\n- {measured.text}\n", "mine")) if m.code == "measured"]
+    if measured.text not in ALIKE:
+        assert not found
+        return
+    [message] = found
+    assert (message.line, message.level) == (4, "info") and message.message.startswith(f"like {measured.text!r}")
+    assert f"{measured.effect:+.2f} a turn [{measured.low:+.2f}, {measured.high:+.2f}]" in message.message
+
+
+def test_measured_sentences_are_known_by_other_words_and_settings_are_not() -> None:
+    text = HEAD + "  wave: 2\n---\n# Mine\n\nDo NOT   stop\nto ask. Keep simple things.\n\n1. State a hypothesis.\n"
+    assert [(m.line, m.message.split("'")[1]) for m in lint(Program.parse(text, "mine")) if m.code == "measured"] == [
+        (7, "Never stop and never ask: nobody is watching."),
+        (10, "Write down your hypothesis and the effect that you expect before each change."),
+    ]
