@@ -45,6 +45,7 @@ from bench.common import figure, mean_of, night_turns, sql
 from inner_loop.chat.reply import parse
 from inner_loop.events import CallEvent, Event, Experiment, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
+from programs.measured import measured_sentences
 from programs.program import Program
 from trainer.edits import Edit
 from trainer.source import Source
@@ -58,7 +59,7 @@ FINAL_GAINS = "SELECT task, verified_gain, claimed_gain FROM runs WHERE verified
 
 @dataclass(frozen=True)
 class Lineage:
-    """One lineage: its events, in their order."""
+    """The events of one lineage, in their order."""
 
     task: str
     number: int
@@ -223,14 +224,13 @@ def nights() -> None:
 
 @dataclass(frozen=True)
 class Sentence:
-    """The effect of a sentence on the score of a turn, with the planned 95% interval, whose turns are independent, and
-    Holm's p over all; ``low`` and ``high``: with the turns of a program as one value, because a reader who answers
-    several of them makes them alike."""
+    """The effect of a sentence on the score of a turn; ``planned``: its 95% interval by independent turns; ``low`` and
+    ``high``: by the means of programs, because a reader who answers several turns makes them alike."""
 
     text: str
     effect: float
     planned: tuple[float, float]
-    p: float
+    p: float  # Holm's
     is_followed: bool
     low: float
     high: float
@@ -261,8 +261,7 @@ def effects_of(runs: Sequence[AblationRun]) -> list[Sentence]:
         for each in by_program.values()
     ]  # programs that took turns in the same blocks are compared
     of_turns, of_programs = (effects_on([run.gain for run in units], units) for units in (runs, means))
-    known = [effect for effect in of_turns if effect is not None]
-    corrected = iter(holm([effect.p() or 1.0 for effect in known]))
+    corrected = iter(holm([effect.p() or 1.0 for effect in of_turns if effect is not None]))
     out = []
     for text, effect, mean, followed in zip(runs[0].texts, of_turns, of_programs, follows(runs), strict=True):
         if effect is not None and mean is not None:
@@ -289,11 +288,12 @@ def sentences(studies: Sequence[str], files: Sequence[Path] = ()) -> None:
 
 
 def table_of_sentences(effects: Sequence[Sentence], turns: int) -> str:
-    """The figures as `programs.measured` reads them."""
-    lines = ["text\teffect\tlow\thigh\tp_holm\tis_followed\tturns"]
+    """The figures as `programs.measured` reads them; what a statement of the same meaning has stays."""
+    alike = {known.text: known.alike.pattern for known in measured_sentences() if known.alike}
+    lines = ["text\teffect\tlow\thigh\tp_holm\tis_followed\tturns\talike"]
     for each in effects:
         figures = "\t".join(f"{value:.3f}" for value in (each.effect, each.low, each.high, each.p))
-        lines.append(f"{each.text}\t{figures}\t{str(each.is_followed).lower()}\t{turns}")
+        lines.append(f"{each.text}\t{figures}\t{str(each.is_followed).lower()}\t{turns}\t{alike.get(each.text, '')}")
     return "\n".join(lines) + "\n"
 
 

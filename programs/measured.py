@@ -11,23 +11,6 @@ from pathlib import Path
 
 FIGURES = Path(__file__).parent / "library" / "measured.tsv"
 LEVEL = 0.05
-#: what a sentence of the same meaning has, by the one that was measured
-ALIKE = {
-    "Never stop and never ask: nobody is watching.": r"never (stop|ask|pause)|(do not|don't) (stop|ask)\b",
-    "Simpler is better: a tiny gain that adds ugly lines is not worth it.": r"simpler is better|\bugly\b|simplicity",
-    "Write down your hypothesis and the effect that you expect before each change.": r"\bhypothes[ie]s\b",
-    "Make one change at a time.": r"\b(one|single) (change|thing|idea|edit) (at a time|per|and)\b",
-    "Be bold in the first third of the budget.": r"\b(be|start) bold|\bbold(er)?\b.{0,40}\b(first|early|beginning)\b",
-    "Your result is checked in the end on data that you do not see.": r"\bheld[- ]out\b|"
-    r"\bdata (that )?you (do not|don't|never|cannot) see|\bhidden (data|rows|test)\b",
-    "Ask yourself whether a gain is overfitting before you build on it.": r"\boverfit",
-    "Read the results so far, and do not repeat what failed.": r"\b(do not|don't|never) (repeat|retry)\b|"
-    r"\bread the (results|notes|log)\b",
-    "Test a surprisingly large gain again before you believe it.": r"\b(re-?test|re-?run|again)\b.{0,40}\bsurpris|"
-    r"\bsurpris.{0,40}\b(again|re-?test|re-?run|twice)\b",
-    "Prefer changes of the code to changes of constants.": r"\bchanges? (of|to|in) (the )?code\b.{0,40}\bconstant",
-    "Use all of the time that a training may take.": r"\buse (all|the (whole|full|entire))\b.{0,20}\b(time|budget)\b",
-}  # the sentence on other tasks is about these tasks alone
 
 
 @dataclass(frozen=True)
@@ -42,14 +25,15 @@ class MeasuredSentence:
     p_holm: float
     is_followed: bool
     turns: int
+    alike: re.Pattern[str] | None  # what a statement of the same meaning has, in small letters
 
     @property
     def summary(self) -> str:
         """In words."""
-        shown = "an effect is shown" if self.p_holm < LEVEL else "no effect is shown"
+        effect = "an effect is shown" if self.p_holm < LEVEL else "no effect is shown"
         follows = "" if self.is_followed else ", nor that models follow it"
         interval = f"{self.effect:+.2f} a turn [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{shown}{follows}: {interval} in {self.turns} turns of a frontier model (docs/league.md)"
+        return f"{effect}{follows}: {interval} in {self.turns} turns of a frontier model (docs/league.md)"
 
 
 @cache
@@ -65,6 +49,7 @@ def measured_sentences() -> tuple[MeasuredSentence, ...]:
                 p_holm=float(row["p_holm"]),
                 is_followed=row["is_followed"] == "true",
                 turns=int(row["turns"]),
+                alike=re.compile(row["alike"]) if row["alike"] else None,
             )
             for row in csv.DictReader(file, delimiter="\t")
         )
@@ -72,9 +57,7 @@ def measured_sentences() -> tuple[MeasuredSentence, ...]:
 
 def measured_like(text: str) -> MeasuredSentence | None:
     """The measured sentence that a statement of a program resembles."""
-    plain = " ".join(text.casefold().replace("’", "'").split())
-    return next((each for each in measured_sentences() if _is_alike(each.text, plain)), None)
-
-
-def _is_alike(measured: str, text: str) -> bool:
-    return measured in ALIKE and re.search(ALIKE[measured], text) is not None
+    words = " ".join(text.casefold().replace("’", "'").split())
+    return next(
+        (sentence for sentence in measured_sentences() if sentence.alike and sentence.alike.search(words)), None
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from programs import shelf
 from programs.lint import CODES, LintMessage, check, lint
-from programs.measured import ALIKE, MeasuredSentence, measured_sentences
+from programs.measured import MeasuredSentence, measured_sentences
 from programs.program import Program
 from tests.programs.markdown import FIXTURES
 
@@ -134,7 +134,7 @@ def test_the_starters_are_clean() -> None:
 @pytest.mark.parametrize("measured", measured_sentences())
 def test_measured_sentence_is_named_with_its_effect(measured: MeasuredSentence) -> None:
     found = [m for m in lint(Program.parse(f"# Mine\n\n- Go.\n- {measured.text}\n", "mine")) if m.code == "measured"]
-    if measured.text not in ALIKE:
+    if measured.alike is None:
         assert not found
         return
     [message] = found
@@ -142,7 +142,7 @@ def test_measured_sentence_is_named_with_its_effect(measured: MeasuredSentence) 
     assert f"{measured.effect:+.2f} a turn [{measured.low:+.2f}, {measured.high:+.2f}]" in message.message
 
 
-def test_measured_sentences_are_known_by_other_words_and_settings_are_not() -> None:
+def test_measured_sentence_is_known_by_other_words() -> None:
     text = HEAD + "  wave: 2\n---\n# Mine\n\nDo NOT   stop\nto ask. Keep simple things.\n\n1. State a hypothesis.\n"
     assert [(m.line, m.message.split("'")[1]) for m in lint(Program.parse(text, "mine")) if m.code == "measured"] == [
         (7, "Never stop and never ask: nobody is watching."),
