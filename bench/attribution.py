@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.effects import designs
-from analysis.statistics import holm
+from analysis.statistics import Estimate, holm
 from analysis.study import query
 from bench import league
 from bench.common import figure, share_figure, share_interval
@@ -37,6 +37,7 @@ APART = RunLaw(sd=1.0, drift=0.5)
 REPLICATES, STUDIES, LEDGERS = 2000, 1000, 200
 ABLATION = 120  # runs
 TURN_REPLICATES = 100
+PROGRAM_SD = 0.3  # of what a program adds to each of its turns: about that of the season of twelve sentences
 NAMED = "SELECT directive_id, estimate FROM credit WHERE method = 'factorial'"
 
 
@@ -95,26 +96,36 @@ def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
 
 
 def turns(replicates: int = TURN_REPLICATES) -> None:
-    """The power that a plan of turns states, and whether its intervals contain the truth, at scores of real turns."""
+    """The power that a plan of turns states, and whether its intervals contain the truth, at scores of real turns: of
+    independent turns, and of turns to which each program adds something of its own."""
     recorded = league.table_of(league.recorded())
     rng, names = np.random.default_rng(4), [f"d{i}" for i in range(12)]
-    seen, hits, any_null = list[bool](), list[bool](), list[bool]()
-    for replicate in range(replicates):
-        design = replace(designs.plan(names, 512, replicate), of_turns=True)
-        effect = detectable_effect(design) * TURN_SD
-        truth = np.array([effect] * 4 + [0.0] * 8)
-        taken = design.turn_blocks * (design.blocks // 2)
-        rows = np.array([row for block in taken for row in block])
-        blocks = np.repeat(np.arange(len(taken)), [len(block) for block in taken])
-        scores = np.array([rng.choice(recorded[:, block % league.BLOCKS].ravel()) for block in blocks])
-        fitted = designs.estimate(rows.tolist(), (scores + (rows - 0.5) @ truth).tolist(), blocks.tolist())
-        ends = [effect.interval() if effect else (None, None) for effect in fitted]
-        hits += [(low or 0.0) <= value <= (high or 0.0) for value, (low, high) in zip(truth, ends, strict=True)]
-        seen += [(low or 0.0) > 0.0 for low, _ in ends[:4]]
-        any_null.append(min(holm([(each.p() if each else None) or 1.0 for each in fitted[4:]])) < 0.05)
-    share_figure("turns_power", seen, "0.80")
-    share_figure("turns_coverage", hits, "0.95")
-    share_figure("turns_any_null_sentence_announced", any_null, "<= 0.05")
+    for label, own in (("turns", 0.0), ("turns_alike", PROGRAM_SD)):
+        seen, hits, any_null, independent = list[bool](), list[bool](), list[bool](), list[bool]()
+        for replicate in range(replicates):
+            design = replace(designs.plan(names, 512, replicate), of_turns=True)
+            effect = detectable_effect(design) * TURN_SD
+            truth = np.array([effect] * 4 + [0.0] * 8)
+            taken = design.turn_blocks * (design.blocks // 2)
+            rows = [row for block in taken for row in block]
+            blocks = [at for at, block in enumerate(taken) for _ in block]
+            scores = np.array([rng.choice(recorded[:, at % league.BLOCKS].ravel()) for at in blocks])
+            added = {row: rng.normal(0.0, own) for row in rows}
+            scores += (np.array(rows) - 0.5) @ truth + [added[row] for row in rows]
+            fitted = designs.estimate(rows, scores.tolist(), blocks, rows)
+            hits += contains(truth.tolist(), fitted)
+            independent += contains(truth.tolist(), designs.estimate(rows, scores.tolist(), blocks))
+            seen += [(each.low or 0.0) > 0.0 for each in fitted[:4] if each]
+            any_null.append(min(holm([(each.p() if each else None) or 1.0 for each in fitted[4:]])) < 0.05)
+        share_figure(f"{label}_power", seen, "0.80" if not own else "")
+        share_figure(f"{label}_coverage", hits, "0.95")
+        share_figure(f"{label}_coverage_if_taken_as_independent", independent, "0.95" if not own else "")
+        share_figure(f"{label}_any_null_sentence_announced", any_null, "<= 0.05")
+
+
+def contains(truth: Sequence[float], fitted: Sequence[Estimate | None]) -> list[bool]:
+    intervals = [effect.interval() if effect else (None, None) for effect in fitted]
+    return [(low or 0.0) <= value <= (high or 0.0) for value, (low, high) in zip(truth, intervals, strict=True)]
 
 
 def through_the_ledger(replicate: int) -> bool:

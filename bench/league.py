@@ -25,7 +25,7 @@ import tarfile
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -34,6 +34,7 @@ from scipy.stats import norm
 
 from analysis import ledger
 from analysis.effects.contributions import block_test, scores
+from analysis.effects.designs import estimate
 from analysis.effects.factorial import LEVEL, AblationRun, ablation_runs, effects_on, follows
 from analysis.effects.league import alike_p, largest_difference
 from analysis.report.axis import Axis
@@ -224,22 +225,27 @@ def nights() -> None:
 
 @dataclass(frozen=True)
 class Sentence:
-    """The effect of a sentence on the score of a turn; ``planned``: its 95% interval by independent turns; ``low`` and
-    ``high``: by the means of programs, because a reader who answers several turns makes them alike."""
+    """The effect of a sentence on the score of a turn, and ``planned``, the same as if all turns were independent;
+    ``p``: Holm's over all sentences."""
 
     text: str
-    effect: float
-    planned: tuple[float, float]
-    p: float  # Holm's
+    effect: Estimate
+    p: float
+    planned: Estimate
+    p_planned: float
     is_followed: bool
-    low: float
-    high: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        low, high = self.effect.interval()
+        return (-math.inf, math.inf) if low is None or high is None else (low, high)
 
     @property
     def line(self) -> str:
-        planned = f"{self.effect:.2f} [{self.planned[0]:.2f}, {self.planned[1]:.2f}], Holm's p {self.p:.3f}"
+        (low, high), (first, last) = self.interval, self.planned.interval()
         followed = "" if self.is_followed else "; not shown to be followed"
-        return f"{planned}; programs as units [{self.low:.2f}, {self.high:.2f}]{followed}"
+        independent = f"independent turns [{first or 0.0:.2f}, {last or 0.0:.2f}], p {self.p_planned:.3f}"
+        return f"{self.effect.or_zero:.2f} [{low:.2f}, {high:.2f}], Holm's p {self.p:.3f}; {independent}{followed}"
 
 
 def turns_of(studies: Sequence[str]) -> list[AblationRun]:
@@ -253,26 +259,15 @@ def turns_of(studies: Sequence[str]) -> list[AblationRun]:
 
 def effects_of(runs: Sequence[AblationRun]) -> list[Sentence]:
     """The sentences whose effect these turns show, best first."""
-    by_program: dict[frozenset[str], list[AblationRun]] = defaultdict(list)
-    for run in runs:
-        by_program[frozenset(run.held)].append(run)
-    means = [
-        replace(each[0], gain=float(np.mean([run.gain for run in each])), block=" ".join(run.block for run in each))
-        for each in by_program.values()
-    ]  # programs that took turns in the same blocks are compared
-    of_turns, of_programs = (effects_on([run.gain for run in units], units) for units in (runs, means))
-    corrected = iter(holm([effect.p() or 1.0 for effect in of_turns if effect is not None]))
+    scores, held = [run.gain for run in runs], [[factor in run.held for factor in run.factors] for run in runs]
+    effects, planned = effects_on(scores, runs), estimate(held, scores, [run.block for run in runs])
+    corrected, first = (iter(holm([(e.p() if e else None) or 1.0 for e in known])) for known in (effects, planned))
     out = []
-    for text, effect, mean, followed in zip(runs[0].texts, of_turns, of_programs, follows(runs), strict=True):
-        if effect is not None and mean is not None:
-            planned, (low, high) = ends(effect), ends(mean)
-            out.append(Sentence(text, effect.or_zero, planned, next(corrected), bool(followed), low, high))
-    return sorted(out, key=lambda sentence: -sentence.effect)
-
-
-def ends(estimate: Estimate) -> tuple[float, float]:
-    low, high = estimate.interval()
-    return (-math.inf, math.inf) if low is None or high is None else (low, high)
+    for text, effect, plan, followed in zip(runs[0].texts, effects, planned, follows(runs), strict=True):
+        p, p_planned = next(corrected), next(first)
+        if effect is not None and plan is not None:
+            out.append(Sentence(text, effect, p, plan, p_planned, bool(followed)))
+    return sorted(out, key=lambda sentence: -sentence.effect.or_zero)
 
 
 def sentences(studies: Sequence[str], files: Sequence[Path] = ()) -> None:
@@ -292,7 +287,7 @@ def table_of_sentences(effects: Sequence[Sentence], turns: int) -> str:
     alike = {known.text: known.alike.pattern for known in measured_sentences() if known.alike}
     lines = ["text\teffect\tlow\thigh\tp_holm\tis_followed\tturns\talike"]
     for each in effects:
-        figures = "\t".join(f"{value:.3f}" for value in (each.effect, each.low, each.high, each.p))
+        figures = "\t".join(f"{value:.3f}" for value in (each.effect.or_zero, *each.interval, each.p))
         lines.append(f"{each.text}\t{figures}\t{str(each.is_followed).lower()}\t{turns}\t{alike.get(each.text, '')}")
     return "\n".join(lines) + "\n"
 
@@ -323,12 +318,13 @@ def replay(studies: Sequence[str]) -> None:
 def forest(effects: Sequence[Sentence], turns: int) -> str:
     """A picture of the effects: a dot and a line, the 95% interval, for each sentence."""
     width, split, top, step = 980, 570, 82, 46
-    axis = Axis.over([end for each in effects for end in (each.low, each.high)], split, width - 150)
+    axis = Axis.over([end for each in effects for end in each.interval], split, width - 150)
     rows = [
         {
-            "y": top + at * step, "lines": textwrap.wrap(each.text, 70)[:3], "low": axis(each.low),
-            "high": axis(each.high), "at": axis(each.effect), "way": "shown" if each.p < LEVEL else "none",
-            "label": f"{each.effect:+.2f}".replace("-", "−") + ("" if each.is_followed else ", no sign"),
+            "y": top + at * step, "lines": textwrap.wrap(each.text, 70)[:3],
+            "low": axis(each.interval[0]), "high": axis(each.interval[1]), "at": axis(each.effect.or_zero),
+            "way": "shown" if each.p < LEVEL else "none",
+            "label": f"{each.effect.or_zero:+.2f}".replace("-", "−") + ("" if each.is_followed else ", no sign"),
         }
         for at, each in enumerate(effects)
     ]  # fmt: skip
@@ -337,7 +333,7 @@ def forest(effects: Sequence[Sentence], turns: int) -> str:
     return environment.get_template("forest.svg.j2").render(
         width=width, height=floor + 58, floor=floor, rows=rows, ticks=axis.ticks(5),
         title="What each sentence adds to the score of a turn",
-        note=f"{turns} turns of a frontier model; line: 95% interval, programs as units; blue: Holm's p below 5%; "
+        note=f"{turns} turns of a frontier model; line: 95% interval; blue: Holm's p below 5%; "
         "no sign: the model did nothing else",
     )  # fmt: skip
 

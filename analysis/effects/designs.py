@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST = 500  # factors
 TOGETHER = 4  # rows that take turns in one block, with their mirrors
+FEWEST_UNITS = 8  # programs whose turns count as alike
 TINY = 1e-8
 
 
@@ -84,9 +85,13 @@ class FactorialDesign:
     @property
     def df(self) -> int:
         """Of an effect: every two blocks of runs share a run seed, and an intercept; turns have one for each of their
-        blocks."""
+        blocks, and count by their programs where these are enough."""
         pairs = (self.blocks + 1) // 2
-        return self.runs - pairs * (len(self.turn_blocks) if self.of_turns else 1) - len(self.factors)
+        if not self.of_turns:
+            return self.runs - pairs - len(self.factors)
+        programs = self.programs >= FEWEST_UNITS
+        units, times = (self.programs, 1) if programs else (self.runs, pairs)
+        return units - times * len(self.turn_blocks) - len(self.factors)
 
     @property
     def clear(self) -> bool:
@@ -112,24 +117,36 @@ def plan(factors: Sequence[str], runs: int, seed: int) -> FactorialDesign:
 
 
 def estimate(
-    held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[Hashable]
+    held: Sequence[Sequence[bool]],
+    gains: Sequence[float],
+    blocks: Sequence[Hashable],
+    units: Sequence[Hashable] | None = None,
 ) -> list[Estimate | None]:
-    """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
+    """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs, which are
+    independent of each other unless they have one of the ``units`` in common.
 
     None for an aliased factor, as in an unfinished design or with factors that are always switched together.
     """
     import numpy as np
 
-    names = {name: number for number, name in enumerate(dict.fromkeys(blocks))}
     x = np.array(held, dtype=np.float64)
-    return least_squares(x, np.array(gains, dtype=np.float64), np.array([names[b] for b in blocks]))
+    y = np.array(gains, dtype=np.float64)
+    return least_squares(x, y, numbered(blocks), numbered(range(len(gains)) if units is None else units))
 
 
-def least_squares(x: Floats, y: Floats, block: Ints) -> list[Estimate | None]:
+def numbered(names: Sequence[Hashable]) -> Ints:
+    """The number of each name, in their order."""
+    import numpy as np
+
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
+
+
+def least_squares(x: Floats, y: Floats, block: Ints, unit: Ints) -> list[Estimate | None]:
     """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
 
-    None for a column that is aliased with the others and the blocks, so that its effect is not identified. Rows are
-    independent given their block; the intercepts count as fitted.
+    None for a column that is aliased with the others and the blocks, so that its effect is not identified. Rows of
+    different ``unit`` [n] are independent given their block; the intercepts count as fitted.
     """
     import numpy as np
 
@@ -140,20 +157,31 @@ def least_squares(x: Floats, y: Floats, block: Ints) -> list[Estimate | None]:
     weights = inverse @ x.T  # each row makes one coefficient of y
     beta = weights @ y
     free = np.eye(len(y)) - x @ weights - within
-    left = np.diag(free)
-    scale = np.where(left > TINY, 1.0 / np.sqrt(np.maximum(left, TINY)), 0.0)
-    rest = scale * (y - x @ beta)
-    return [
-        _effect(float(beta[j]), float(np.sum((weights[j] * rest) ** 2)), free * (weights[j] * scale))
-        if estimable[j]
-        else None
-        for j in range(len(beta))
-    ]
+    units = [np.flatnonzero(unit == number) for number in range(unit.max() + 1)]
+    scales = [_inverse_root(free[np.ix_(rows, rows)]) for rows in units]
+    residual = y - x @ beta
+    effects: list[Estimate | None] = []
+    for j, weight in enumerate(weights):
+        parts = [scale @ weight[rows] for rows, scale in zip(units, scales, strict=True)]
+        shares = [float(part @ residual[rows]) for rows, part in zip(units, parts, strict=True)]
+        g = np.stack([free[:, rows] @ part for rows, part in zip(units, parts, strict=True)], axis=1)
+        effects.append(_effect(float(beta[j]), sum(share**2 for share in shares), g) if estimable[j] else None)
+    return effects
+
+
+def _inverse_root(matrix: Floats) -> Floats:
+    """The inverse of its symmetric root, 0 in directions that residuals cannot have."""
+    import numpy as np
+
+    values, vectors = np.linalg.eigh(matrix)
+    roots = np.where(values > TINY, 1.0 / np.sqrt(np.maximum(values, TINY)), 0.0)
+    inverse: Floats = (vectors * roots) @ vectors.T
+    return inverse
 
 
 def _effect(estimate: float, variance: float, g: Floats) -> Estimate:
     """The variance's degrees of freedom: 2 E² / Var of the quadratic form with factor ``g``, under equal noise. Column
-    i of g: the contribution of row i's residual to the estimate, as a function of the noise of all rows."""
+    i of g: the contribution of unit i's residuals to the estimate, as a function of the noise of all rows."""
     import numpy as np
 
     inner = g.T @ g

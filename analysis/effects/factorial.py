@@ -73,9 +73,13 @@ def ablation_runs(scope: Scope) -> list[AblationRun]:
 
 
 def effects_on(values: Sequence[float], runs: Sequence[AblationRun]) -> list[Estimate | None]:
-    """The effect of each factor on a value of the runs of one ablation."""
+    """The effect of each factor on a value of the runs of one ablation. Turns of one program count as alike, because
+    what answers them may have a memory, and because the program's text may do more than its factors one by one; where a
+    design has fewer than eight programs, they count as independent."""
     held = [[factor in run.held for factor in run.factors] for run in runs]
-    return designs.estimate(held, values, [run.block for run in runs])
+    programs = [frozenset(run.held) for run in runs] if runs and runs[0].behaviour else []
+    units = programs if len(set(programs)) >= designs.FEWEST_UNITS else None
+    return designs.estimate(held, values, [run.block for run in runs], units)
 
 
 def follows(runs: Sequence[AblationRun]) -> list[bool | None]:
