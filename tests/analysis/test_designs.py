@@ -111,6 +111,20 @@ def test_two_groups_have_the_error_of_welch() -> None:
     assert found is not None and (found.value, found.se) == pytest.approx((welch.value, welch.se))
 
 
+def test_rows_of_one_unit_have_the_error_of_its_mean() -> None:
+    design, rng = plan(["a", "b", "c"], 8, 1), np.random.default_rng(5)
+    held = [*design.plain, *design.mirror]
+    scores = rng.standard_normal((8, 1)) + 0.1 * rng.standard_normal((8, 6))  # turns of one program are alike
+    rows = [row for row in held for _ in range(6)]
+    of_units = estimate(rows, scores.ravel().tolist(), [0] * 48, rows)
+    of_means = estimate(held, scores.mean(axis=1).tolist(), [0] * 8)
+    alone = estimate(rows, scores.ravel().tolist(), [0] * 48)
+    for unit, mean, turn in zip(of_units, of_means, alone, strict=True):
+        assert unit is not None and mean is not None and turn is not None
+        assert (unit.value, unit.se, unit.df) == pytest.approx((mean.value, mean.se, mean.df))
+        assert unit.se is not None and turn.se is not None and unit.se > 2 * turn.se
+
+
 @pytest.mark.parametrize("factors", [1, 3, 5, 12])
 def test_turns_have_each_factor_in_half_of_each_block(factors: int) -> None:
     design = plan([f"d{i}" for i in range(factors)], 2 * order_of(factors), 1)
