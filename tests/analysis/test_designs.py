@@ -106,7 +106,7 @@ def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
 def test_two_groups_have_the_error_of_welch() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(1, 2, 7), rng.normal(0, 1, 5)
-    found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int), np.arange(12))[0]
+    [found] = estimate([[True]] * 7 + [[False]] * 5, [*a.tolist(), *b.tolist()], [0] * 12)
     welch = welch_difference(a.tolist(), b.tolist())
     assert found is not None and (found.value, found.se) == pytest.approx((welch.value, welch.se))
 
