@@ -127,7 +127,7 @@ class Page:
         figures = []
         for number, (value, rows) in enumerate(groups.items()):
             titles, table = cells.table(rows, {*part.hidden, part.split})
-            unit = rows[0].get("unit") or self.verdict.unit or "gain"
+            unit = rows[0].get("unit") or part.unit or self.verdict.unit or "gain"
             title = f"{part.title}: {value}" if value else part.title
             figures.append(Figure(
                 f"{part.name}-{number}", f"{title}, in {unit}" if {"gain", "estimate"} & rows[0].keys() else title,

@@ -170,32 +170,39 @@ def of_nights(turns: Sequence[MainTurn], metrics: Mapping[str, tuple[str, str]])
     nights: dict[str, list[MainTurn]] = defaultdict(list)
     for turn in turns:
         nights[turn.run_id].append(turn)
-    return [of_night(night, *metrics[run_id]) for run_id, night in nights.items() if run_id in metrics]
+    return [
+        of_night(night, *metrics[run_id], f", night {run_id[:5]}" if len(nights) > 1 else "")
+        for run_id, night in nights.items()
+        if run_id in metrics
+    ]
 
 
-def of_night(turns: Sequence[MainTurn], metric: str, direction: str) -> Progress:
-    """``direction``: which is better."""
+def of_night(turns: Sequence[MainTurn], metric: str, direction: str, name: str = "") -> Progress:
+    """``direction``: which is better. Each program has a mark of its own, unless there are more than three."""
     kept = [turn for turn in turns if turn.change is not None]
     metrics = [turns[0].start, *(turn.metric for turn in kept)]
     x, y = Axis(0.0, turns[-1].seconds / 60, LEFT, RIGHT), Axis(min(metrics), max(metrics), BOTTOM, TOP)
     begins = [LEFT, *(x(turn.seconds / 60) for turn in kept), RIGHT]
     lines = [(begin, y(of), end, y(of)) for (begin, end), of in zip(pairwise(begins), metrics, strict=True)]
     names = dict.fromkeys(turn.program for turn in kept)
-    kinds = dict(zip(names, (OURS, SECOND, CONTROL, *[OTHER] * len(names)), strict=False))
+    marks = (OURS, SECOND, CONTROL)
+    several = len(names) > len(marks)
+    kinds = dict.fromkeys(names, OURS) if several else dict(zip(names, marks, strict=False))
+    legend = [(OURS, "kept change")] if several else [(kinds[name], f"kept change of {name}") for name in names]
     dots = [
         Dot(x(turn.seconds / 60), y(turn.metric), kinds[turn.program],
             f"{turn.program}: {turn.change}, {brief(turn.metric, 4)}", turn.run_id)
         for turn in kept
     ]  # fmt: skip
     return Progress(
-        "How main, the best train.py so far, improved",
+        f"How main, the best train.py so far, improved{name}",
         f"{metric} of main ({direction} is better)",
         "minutes of device time charged",
         dots,
         _joined(lines),
         y.ticks(6),
         x.ticks(5),
-        [*((kinds[name], f"kept change of {name}") for name in names), ("line", "main")],
+        [*legend, ("line", "main")],
         f"{metric} of main: {brief(metrics[0], 4)} at first, {brief(metrics[-1], 4)} at last",
     )  # fmt: skip
 

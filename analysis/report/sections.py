@@ -24,7 +24,7 @@ def unchanged(row: Row) -> Row:
 class Part:
     """A part of the page; left out where its query has no rows. ``name``: of the query in sql/. ``chart``: the
     function of charts.js that draws the rows, "" for a table alone. ``split``: a figure for each value of this column.
-    ``hidden``: columns that the chart alone uses. ``through`` completes a row."""
+    ``hidden``: columns that the chart alone uses. ``through`` completes a row. ``unit``: if not the verdict's."""
 
     name: str
     title: str
@@ -34,6 +34,7 @@ class Part:
     hidden: tuple[str, ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
     through: Callable[[Row], Row] = unchanged
+    unit: str = ""
 
     def legend_of(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
         """The entries of the legend that some row has."""
@@ -55,12 +56,6 @@ GAINS = (
     ("claimed", "the runs' own claim, which ranks nothing"),
 )
 PARTS = (
-    Part(
-        "night", "The night",
-        "The programs took turns on one lineage of the script, main. These metrics chose what was kept, so they claim "
-        "too much.",
-        hidden=("run_id", "start"),
-    ),
     Part(
         "logs", "Imported logs",
         "Claimed gain: how much better the best kept measurement is than the baseline. Hollow dot: the gain that as "
@@ -90,6 +85,12 @@ PARTS = (
         "corrected for all rows that have one (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
+    ),
+    Part(
+        "night", "The night",
+        "The programs took turns on one lineage of the script, main. These metrics chose what was kept, so they claim "
+        "too much.",
+        hidden=("run_id", "start"), unit="units of the metric",
     ),
     Part(
         "runs", "One run, close up",

@@ -15,6 +15,7 @@ MAX_BYTES = 1 << 18  # five times the longest program seen in public repositorie
 MAX_LINES = 10_000  # ten times the longest; parsing that many statements takes a second
 MAX_NESTED = 1_000  # square brackets within DEEP open ones; the parser reads each once per open bracket
 DEEP = 4  # deeper nesting is not intended
+MOST_NAMED = 4  # of a list
 BOM = "\ufeff"
 _FIGURES = re.compile(r"[+-][\d.,e +\-to\[\]]*")  # a number, or one with its interval
 FORMULA = "=+-@＝＋－＠"  # first letters of a formula
@@ -176,7 +177,7 @@ def cell(text: object) -> str:
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
 
 
-def listed(items: Iterable[str], most: int = 4) -> str:
+def listed(items: Iterable[str], most: int = MOST_NAMED) -> str:
     """``a, b and c``; ``a, b, c, d and 3 more``."""
     texts = list(items)
     if len(texts) > most:
@@ -185,5 +186,7 @@ def listed(items: Iterable[str], most: int = 4) -> str:
 
 
 def in_turns(names: Sequence[str]) -> str:
-    """``a and b in turns``, as in a night; of one program its name."""
+    """``a and b in turns``, as in a night; of one program its name, of many their number."""
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} programs in turns"
     return f"{listed(names)} in turns" if len(names) > 1 else names[0]

@@ -102,7 +102,7 @@ def test_plan_says_turns_power_and_price_and_refuses_too_few(here: Path) -> None
     plan = metaloop("ablate", "rules.md", *HOW, "--dry-run", "--json").json
     assert (plan["directives"], plan["lineages"], plan["turns"], plan["runs"]) == (5, 2, 64, 2)
     assert plan["tokens"] > 64 * 1000 and "not priced" in plan["price"]
-    half = f"± {stats.t.ppf(0.975, 64 - 8 - 5) * 2 / 64**0.5:.2f} SD between turns"  # 8 blocks, 5 directives
+    half = f"± {stats.t.ppf(0.975, 16 - 2 - 5) * 2 / 64**0.5:.2f} SD between turns"  # 16 programs in 2 groups of blocks
     assert half in plan["power"] and "after Holm" in plan["power"]
     twice = metaloop(
         "ablate", "rules.md", *HOW, "--budget", f"{2.2 * plan['device_seconds']}s", "--dry-run", "--json"
