@@ -12,13 +12,14 @@ from programs.common.files import read_regular
 ANNOUNCED = "announcement.json"  # of an exported contest, which tells its secret
 _HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "rows", "runs", "runs.zip")
 _OTHERS = 0o077
+_NO_SECRET = b'\nsecret = "' + 32 * b"0"  # of a study that was published
 
 
 def exposed(folder: Path) -> str:
     """One line, with the cure, where others have rights to the folder or to what in it is secret; empty if not.
 
-    What belongs to another user is not ours to judge, and imported logs and contests whose secret was announced keep
-    none.
+    What belongs to another user is not ours to judge, and imported logs, published studies and contests whose secret
+    was announced keep none.
     """
     if (folder / ANNOUNCED).is_file() or not _has_secret(folder / "study.toml"):
         return ""
@@ -32,6 +33,7 @@ def exposed(folder: Path) -> str:
 
 def _has_secret(config: Path) -> bool:
     try:
-        return b'\nsecret = "' in read_regular(config)
+        text = read_regular(config)
     except (OSError, Corrupt):
         return False
+    return b'\nsecret = "' in text and _NO_SECRET not in text
