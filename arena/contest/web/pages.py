@@ -36,7 +36,7 @@ def page_routes(host: Host) -> APIRouter:
 
     @routes.get("/")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
-        def draw() -> Response:
+        def draw(request: Request) -> Response:
             part, others = RowRange.page(page, views.PAGE), RowRange.page(rest, views.REST)
             seen = views.board_view(host.contest, part, host.viewer(request), others)
             return show(host, request, "board", board=seen, part_of_board=part, rest=others)
@@ -52,7 +52,7 @@ def page_routes(host: Host) -> APIRouter:
 
     @routes.get("/queue")
     def queue(request: Request, page: PageNumber = 1) -> Response:
-        def draw() -> Response:
+        def draw(request: Request) -> Response:
             part = RowRange.page(page, views.PAGE)
             seen = views.queue_view(host.contest, part, host.viewer(request))
             return show(host, request, "queue", queue=seen, part_of_queue=part)
@@ -62,7 +62,7 @@ def page_routes(host: Host) -> APIRouter:
     @routes.get("/rules")
     def rules(request: Request) -> Response:
         file = host.contest.folder / RULES
-        return shared(host, request, lambda: show(host, request, "rules", text=file.read_text(encoding="utf-8")))
+        return shared(host, request, lambda one: show(host, one, "rules", text=file.read_text(encoding="utf-8")))
 
     @routes.get("/rules.md")
     def rules_file() -> Response:
@@ -117,10 +117,13 @@ def page_cache(_folder: Path, _page: str, _part: bool, _numbers: tuple[int, ...]
     return ThrottledCache()
 
 
-def shared(host: Host, request: Request, draw: Callable[[], Response], *numbers: int) -> Response:
+def shared(host: Host, request: Request, draw: Callable[[Request], Response], *numbers: int) -> Response:
     """The page that ``draw`` makes of these page numbers; readers without session and token get one that is made for
-    all of them, at most once a second."""
+    all of them, at most once a second: also where the first of them has it already."""
     if bearer(request) or {SESSION, HOSTING} & request.cookies.keys():
-        return draw()
+        return draw(request)
+    whole = Request(
+        {**request.scope, "headers": [each for each in request.scope["headers"] if each[0] != b"if-none-match"]}
+    )
     cache = page_cache(host.contest.folder, f"{request.base_url}{request.url.path}", wants_part(request), numbers)
-    return tagged(request, cache.get(int(time.monotonic()), lambda: bytes(draw().body)))
+    return tagged(request, cache.get(int(time.monotonic()), lambda: bytes(draw(whole).body)))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from arena.contest.contest import Contest
-from tests.arena.contest.hosting import founded
+from arena.contest.entering import acts
+from arena.contest.entering.entries import accept
+from arena.contest.running.work import carry_on
+from programs.shelf import starter
+from tests.arena.contest.hosting import founded, newcomer, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +25,37 @@ def the_order_of_the_queue_is_never_old(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def contest(tmp_path: Path) -> Contest:
     return founded(tmp_path).contest
+
+
+def copied(contest: Contest, folder: Path) -> Contest:
+    return Contest.open(Path(shutil.copytree(contest.folder, folder / "contest")))
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Contest:
+    """The entries 3 of Ada and 4 of Bob have been run; 5, of Cy, copies Ada's, and 6, of Dan, is void. Only read it."""
+    contest = founded(tmp_path_factory.mktemp("ran")).contest
+    for name, program in {"Ada": "local", "Bob": "one-line", "Cy": "local", "Dan": "one-line"}.items():
+        accept(contest, newcomer(contest, name), starter(program).raw)
+    acts.void(contest, "6", "sent twice")
+    carry_on(contest, quiet, until_idle=True)
+    return contest
+
+
+@pytest.fixture(scope="session")
+def ended(ran: Contest, tmp_path_factory: pytest.TempPathFactory) -> Contest:
+    """The same contest, closed early and decided. Only read it."""
+    contest = copied(ran, tmp_path_factory.mktemp("ended"))
+    contest.ask_close("it rains")
+    carry_on(contest, quiet)
+    return contest
+
+
+@pytest.fixture
+def ran_copy(ran: Contest, tmp_path: Path) -> Contest:
+    return copied(ran, tmp_path)
+
+
+@pytest.fixture
+def ended_copy(ended: Contest, tmp_path: Path) -> Contest:
+    return copied(ended, tmp_path)

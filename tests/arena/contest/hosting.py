@@ -21,6 +21,7 @@ from analysis.ledger.events import VerificationEvent
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept
 from arena.contest.running import arms
 from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry, Person
@@ -32,6 +33,7 @@ from arena.study.study import Study
 from arena.study.task_study import tasks_of
 from inner_loop.events import Event, RunEndedEvent, RunStartedEvent
 from programs.common.ids import content_id
+from programs.shelf import starter
 from tests.events import example
 from tests.studies import drawn_law
 from trainer.task import Task
@@ -79,9 +81,22 @@ def decided(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def quiet(_text: str) -> None:
+    """A log that nobody reads."""
+
+
 def newcomer(contest: Contest, name: str = "Ada") -> Person:
     """Somebody who has joined."""
     return accounts.join(contest.database, contest.config, name, "")[0]
+
+
+def entered(contest: Contest, *names: str) -> list[str]:
+    """People, each with the starter of that name; returns the ids of the entries."""
+    ids = []
+    for name in names:
+        person = newcomer(contest, f"P {name} {len(ids)}")
+        ids.append(accept(contest, person, starter(name).raw).entry.entry_id)
+    return ids
 
 
 def numbered(contest: Contest, number: int) -> ContestEntry:
@@ -163,8 +178,8 @@ class Browser:
         page_cache.cache_clear()
         return self.get(path)
 
-    def send(self, path: str, value: Any) -> Answer:
-        return self.ask("POST", path, json.dumps(value).encode(), content_type="application/json")
+    def send(self, path: str, value: Any, **headers: str) -> Answer:
+        return self.ask("POST", path, json.dumps(value).encode(), content_type="application/json", **headers)
 
     def form(self, path: str, **fields: str) -> Answer:
         """Post a form as a browser would, with the proof that the page carries."""

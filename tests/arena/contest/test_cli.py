@@ -63,7 +63,7 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     drawn_law(tmp_path / "law", 3)
-    options = ("--set", "confirm_runs=8", "--set", "texts_after_close=true")
+    options = ("--set", "confirm_runs=6", "--set", "texts_after_close=true")
     made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", *options)
     (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")
     (tmp_path / "bad.md").write_text("---\nmetaloop:\n  wave: many\n---\n# A\n")

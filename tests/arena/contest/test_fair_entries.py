@@ -15,18 +15,18 @@ from sqlalchemy import select, text
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
 from arena.contest.entering.accounts import AccessRefused
-from arena.contest.entering.entries import NotTaken, accept, checked, enter
+from arena.contest.entering.entries import NotTaken, accept, change, checked, enter
 from arena.contest.ranking.decision import leaders, not_racing
 from arena.contest.ranking.standing import snapshot
 from arena.contest.ranking.views import board_view, entry_of, entry_view
-from arena.contest.running.work import carry_on
+from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry, Person
 from arena.study.study import Study
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, joined, newcomer, numbered, served
+from tests.arena.contest.hosting import Browser, founded, joined, newcomer, numbered, quiet, served
+from tests.arena.contest.test_contest_queue import measured
 from tests.meta.cli_study import cli, metaloop
-from trainer.user_files import write_private
 
 COPY = b"\n<!-- mine -->\n"
 
@@ -43,55 +43,47 @@ def failing(*words: object) -> str:
     return " ".join(ended.stderr.split())
 
 
-def quiet(_text: str) -> None:
-    pass
-
-
 def test_copies_with_a_comment_share_one_place_of_the_first(contest: Contest) -> None:
     original = taken(contest, "Ada", starter("local").raw)
     copies = [taken(contest, f"Bob {n}", starter("local").raw + COPY * n) for n in (1, 2)]
     other = taken(contest, "Cy", starter("one-line").raw)
-    carry_on(contest, quiet, until_idle=True)
     with Study.open(contest.folder) as study:
+        queue = ContestQueue(contest, study, quiet)
+        for number in (original, *copies, other):
+            queue.arms_of(number)
+            measured(queue, number, 0.5)
+            change(contest, number, state="verified")
         racing = leaders(contest, study)
         assert set(racing) <= {original, other} and racing
         reasons = not_racing(contest, study, racing)
     alike = f"behaves like Ada's entry {original}, which was earlier"
+    rows = {row["number"]: row for row in board_view(contest)["rows"]}
     for number in copies:
         assert reasons[number].endswith(f"it behaves like entry {original}, which was earlier")
         entry = entry_of(contest, numbered(contest, number).entry_id)
-        assert entry_view(contest, entry, None)["copy_of"] == alike
-        rows = {row["number"]: row for row in board_view(contest)["rows"]}
-        assert rows[number]["copy_of"] == alike and rows[original]["copy_of"] == ""
-    assert acts.contenders(contest) <= {original, other}
+        assert entry_view(contest, entry, None)["copy_of"] == rows[number]["copy_of"] == alike
+    assert rows[original]["copy_of"] == "" and acts.contenders(contest) <= {original, other}
     with served(contest) as port:
-        page = Browser(port).get(f"/entry/{numbered(contest, copies[0]).entry_id}").text
-        board = Browser(port).get("/").text
-    assert "Behaves like Ada" in page and board.count("behaves like Ada") == 2
-    assert f"behaves like Ada's entry {original}" in " ".join(
-        metaloop("contest", "status", contest.folder).stdout.split()
-    )
+        assert "Behaves like Ada" in Browser(port).get(f"/entry/{numbered(contest, copies[0]).entry_id}").text
+        assert Browser(port).get("/").text.count("behaves like Ada") == 2
+    status = metaloop("contest", "status", contest.folder).stdout
+    assert f"behaves like Ada's entry {original}" in " ".join(status.split())
+    said = metaloop("contest", "close", contest.folder, code=2).stderr
+    assert f"entry {copies[0]} {alike}: it takes no part in the decision" in " ".join(said.split())
 
 
-def test_copy_counts_once_the_earlier_entry_is_void(contest: Contest) -> None:
-    original = taken(contest, "Ada", starter("local").raw)
-    copy = taken(contest, "Bob", starter("local").raw + COPY)
-    acts.void(contest, str(original), "sent twice")
-    entry = entry_of(contest, numbered(contest, copy).entry_id)
-    assert entry_view(contest, entry, None)["copy_of"] == ""
-
-
-def test_copy_is_not_told_while_the_texts_are_hidden(tmp_path: Path) -> None:
+def test_copy_of_a_void_or_a_hidden_text_is_not_told(tmp_path: Path) -> None:
     contest = founded(tmp_path, texts_after_close=True).contest
-    taken(contest, "Ada", starter("local").raw)
-    copy = taken(contest, "Bob", starter("local").raw + COPY)
-    entry = entry_of(contest, numbered(contest, copy).entry_id)
+    original = taken(contest, "Ada", starter("local").raw)
+    entry = entry_of(contest, numbered(contest, taken(contest, "Bob", starter("local").raw + COPY)).entry_id)
     with contest.database.read() as connection:
         author = connection.scalar(select(Person).where(Person.name == "Bob"))
     assert entry_view(contest, entry, author)["copy_of"] == ""  # nor to who guesses the other text
     assert "Ada" in entry_view(contest, entry, None, admin=True)["copy_of"]
     contest.ask_close("it rains")
     assert "Ada" in entry_view(contest, entry, author)["copy_of"]
+    acts.void(contest, str(original), "sent twice")
+    assert entry_view(contest, entry, author)["copy_of"] == ""
 
 
 def test_join_code_for_one_person_joins_only_one(tmp_path: Path) -> None:
@@ -110,8 +102,7 @@ def test_join_code_for_one_person_joins_only_one(tmp_path: Path) -> None:
 
 
 def test_init_prints_so_many_codes_once(tmp_path: Path) -> None:
-    folder = tmp_path / "c"
-    made = metaloop("contest", "init", folder, "--codes", "3", "--expect-entries", "2", "--json").json
+    made = metaloop("contest", "init", tmp_path / "c", "--codes", "3", "--expect-entries", "2", "--json").json
     assert len(set(made["join_codes"])) == 3 and not made.get("join_code")
     assert "exclude each other" in failing("contest", "init", tmp_path / "d", "--codes", "3", "--set", "open_join=true")
 
@@ -163,13 +154,10 @@ def test_upload_that_is_cut_off_is_not_stored(contest: Contest) -> None:
     raw = starter("local").raw + b"\n" + b"More prose about what to try next.\n" * 1000
     with served(contest) as port:
         ada = joined(port, "Ada")
-        for framing in (
-            b"content-length: %d\r\n\r\n" % len(raw),
-            b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(raw),
-        ):
+        for framing in (b"content-length: %d\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n%x\r\n"):
             with socket.create_connection(("127.0.0.1", port)) as client:
                 head = f"POST /api/v1/entries HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ada.token}\r\n"
-                client.sendall(head.encode() + framing + raw[: len(raw) // 2])
+                client.sendall(head.encode() + framing % len(raw) + raw[: len(raw) // 2])
                 time.sleep(0.2)
         time.sleep(1.0)
         with contest.database.read() as connection:
@@ -179,11 +167,7 @@ def test_upload_that_is_cut_off_is_not_stored(contest: Contest) -> None:
 
 def test_label_of_an_entry_always_begins_with_its_entrant(contest: Contest) -> None:
     ada = newcomer(contest, "Ada")
-    posing = (
-        b"---\nmetaloop:\n  name: 'Ada Lovelace: bold'\n---\n"
-        + starter("local").raw.partition(b"---\n")[2].partition(b"---\n")[2]
-    )
-    label = accept(contest, ada, posing).entry.label
+    label = accept(contest, ada, b"---\nmetaloop:\n  name: 'Ada Lovelace: bold'\n---\n# x\n").entry.label
     assert label == "Ada: Ada Lovelace: bold"
     assert (entry_label("Ada", "2"), entry_label("Ada", "2 1")) == ("Ada 2", "Ada: 2 1")
     assert (entry_label("Ada 2", "1"), entry_label("Ada", "²")) == ("Ada 2: 1", "Ada: ²")
@@ -197,34 +181,30 @@ def test_twenty_readers_at_once_leave_a_connection(contest: Contest) -> None:
         assert contest.database.fact("tokens")
 
 
-def test_reader_of_the_whole_board_holds_no_connection(contest: Contest) -> None:
-    carry_on(contest, quiet, until_idle=True)
-    rows = iter(snapshot(contest).rows)
-    next(rows)
-    pool: Any = contest.database.engine.pool
+def test_reader_of_the_whole_board_holds_no_connection(ran_copy: Contest) -> None:
+    next(iter(snapshot(ran_copy).rows))
+    pool: Any = ran_copy.database.engine.pool
     assert pool.checkedout() == 0
 
 
 def test_secret_is_on_the_disk_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    real = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda number: (synced.append(os.readlink(f"/proc/self/fd/{number}")), real(number))[1]
-    )
-    write_private(tmp_path / "secret", "x")
-    assert str(tmp_path / "secret") in synced
-    synced.clear()
-    contest = founded(tmp_path).contest
-    assert {str(contest.folder / name) for name in ("study.partial", "contest.toml.partial")} <= set(synced)
+    synced, real = list[str](), os.fsync
+
+    def noted(number: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{number}"))
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = founded(tmp_path).contest.folder
+    assert {str(folder / name) for name in ("study.partial", "contest.toml.partial")} <= set(synced)
 
 
-def test_contest_of_an_older_schema_is_one_clear_line(contest: Contest) -> None:
-    taken(contest, "Ada", starter("local").raw)
-    carry_on(contest, quiet, until_idle=True)
+def test_contest_of_an_older_schema_is_one_clear_line(ran_copy: Contest) -> None:
+    contest = ran_copy
     settings = contest.folder / "contest.toml"
     settings.write_text(settings.read_text().replace("schema = 5", "schema = 2"))
     with contest.database.write() as connection:
         connection.execute(text("DROP INDEX ix_entries_behaviour"))
         connection.execute(text("ALTER TABLE entries DROP COLUMN behaviour"))
     assert "schema 2, this one reads 5" in failing("contest", "status", contest.folder)
-    assert "Ada 1" in metaloop("standings", contest.folder).stdout  # reads what it needs
+    assert "Ada" in metaloop("standings", contest.folder).stdout  # reads what it needs

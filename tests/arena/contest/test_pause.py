@@ -13,8 +13,7 @@ from arena.contest.entering.entries import accept
 from arena.contest.ranking.standing import snapshot
 from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from tests.arena.contest.hosting import RUNS, founded, newcomer
-from tests.arena.contest.test_run import quiet
+from tests.arena.contest.hosting import RUNS, founded, newcomer, quiet
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import staff
 from tests.llm.server import LlmServer

@@ -1,16 +1,33 @@
-"""Whose turn it is."""
+"""Whose turn it is; what the processes that run a contest's queue restore, how often they write, how they end."""
 
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from sqlalchemy import event
+
+import arena.home.verifying
+from arena.contest.contest import Contest
 from arena.contest.entering.entries import change, store
+from arena.contest.ranking.views import entry_of, entry_view
+from arena.contest.running import work
+from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.running.queue import HOST, ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
 from arena.contest.tables import ContestEntry
+from arena.home.project import Project
+from arena.serving.process import Keeper
+from arena.study.lock import is_taken, request_stop
+from arena.study.study import Study
 from programs.program import Program
-from tests.arena.contest.hosting import RUNS, founded, newcomer
+from tests.arena.contest.hosting import RUNS, founded, newcomer, numbered
+from tests.arena.contest.test_contest_queue import measured
+from tests.arena.home.clients import new_project
 
 COSTS = Costs(screen=0.5, run=4.0)
 
@@ -81,3 +98,62 @@ def test_the_forecast_counts_runs_ahead_on_all_workers() -> None:
 def test_an_earlier_position_is_never_done_later() -> None:
     told = forecast([1, 2, 2, 1], run_seconds=10.0, workers=1)
     assert list(told.items()) == [(2, (1, 30.0)), (1, (2, 40.0))]
+
+
+def idle_contest(folder: Path) -> Contest:
+    contest = founded(folder).contest
+    for number in (1, 2):
+        change(contest, number, state="verified")
+    return contest
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "void"])
+def test_runs_that_only_the_ledger_has_reach_the_entry_page(contest: Contest, state: str) -> None:
+    """As after a kill between the two writes."""
+    change(contest, 2, **({"void": "a copy"} if state == "void" else {"state": state}))
+    with Study.open(contest.folder) as study:
+        queue = ContestQueue(contest, study, lambda _: None)
+        queue.arms_of(2)
+        measured(queue, 2, 0.5)
+        shown = entry_view(contest, entry_of(contest, numbered(contest, 2).entry_id), None)
+        assert [run["run"] for run in shown["results"]] == [1, 2] and shown["runs_done"] == 2
+        queue.take_over()
+        assert numbered(contest, 2).state == ("void" if state == "void" else "verified")
+
+
+@pytest.mark.parametrize("kind", ["contest", "project"])
+def test_idle_process_seldom_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    served: Contest | Project
+    carry_on: Callable[[], None]
+    if kind == "contest":
+        served = contest = idle_contest(tmp_path)
+        carry_on = lambda: work.carry_on(contest, lambda _: None)  # noqa: E731
+    else:
+        served = project = new_project(tmp_path / "project")
+        carry_on = lambda: arena.home.verifying.carry_on(project, lambda _: None)  # noqa: E731
+    for module in (work, arena.home.verifying):
+        monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    counts = Counter[str]()
+    for name in ("begin", "commit"):
+        event.listen(served.database.engine, name, lambda _, name=name: counts.update([name]))
+    process = threading.Thread(target=carry_on)
+    process.start()
+    while not served.database.fact("pulse"):
+        time.sleep(0.05)
+    counts.clear()
+    while counts["begin"] < 500:
+        time.sleep(0.05)
+    request_stop(served.folder)
+    process.join()
+    assert counts["commit"] < counts["begin"] / 20
+
+
+def test_stopped_queue_stays_stopped(tmp_path: Path) -> None:
+    contest, messages = idle_contest(tmp_path), list[str]()
+    with Keeper(contest.folder, contest.database, "arena.contest.running.work", messages.append) as keeper:
+        while not contest.database.fact("pulse"):
+            time.sleep(0.05)
+        request_stop(contest.folder)
+        keeper._thread.join(timeout=60)
+        assert not keeper._thread.is_alive() and not is_taken(contest.folder)
+    assert [line for line in messages if "stopped on request" in line]

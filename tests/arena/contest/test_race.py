@@ -23,6 +23,7 @@ from arena.contest.ranking.decision import decide, losses, race_rows
 from arena.contest.ranking.race import Loss, Race, follow, looks_until, runs_to_separate, samples_of
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
 from arena.contest.tables import ContestEntry, Person
+from tests.arena.contest.hosting import decided, winner
 
 LOOKS = looks_until(20)
 CONTROL, TWIN = 8, 9
@@ -53,6 +54,8 @@ def test_looks_grow_and_end_at_the_most_runs() -> None:
     for most in (2, 5, 6, 12, 72, 1000):
         looks = looks_until(most)
         assert looks[-1] == most and looks == sorted(set(looks)) and looks[0] == min(5, most)
+    assert looks_until(6) == [5, 6] and looks_until(20) == [5, 7, 10, 14, 20]
+    assert looks_until(21) == [5, 7, 10, 14, 21]  # a look at 20 would waste level
 
 
 def test_the_best_is_left_and_the_others_get_few_runs() -> None:
@@ -180,11 +183,10 @@ def test_headline_names_each_entry_once_and_a_tied_group_as_one() -> None:
 
 def test_the_winners_figures_are_told_beside_stocks() -> None:
     figures = {"looks": [5, 10], "looked": 5, "level": 0.01, "leaders": 2, "runs": 18, "equal_runs": 20}
-    gains = drawn({3: 3.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0})
+    best = row(3, [3.0, 3.1])
     said: Any = {
-        "outcome": "won", "winners": [row(3, gains[3])], "best": row(3, gains[3]), "gain": 3.0, "n": 5, "low": 2.0,
-        "high": 4.0, "over_stock": 2.5, "over_low": 2.0, "over_high": 3.0, "unit": "nats", "race": figures,
-        "rows": [row(n, each) for n, each in gains.items()],
+        "outcome": "won", "winners": [best], "best": best, "gain": 3.0, "n": 5, "low": 2.0, "high": 4.0,
+        "over_stock": 2.5, "over_low": 2.0, "over_high": 3.0, "unit": "nats", "race": figures, "rows": [best],
     }  # fmt: skip
     gained, spent = sentences(said)
     assert gained == (
@@ -213,23 +215,24 @@ def test_a_draw_of_equals_rarely_names_anybody() -> None:
     assert named <= 15  # 5% are promised at most; 15 of 150 has a chance below 1 in 200 then
 
 
-def test_more_runs_tell_a_smaller_lead() -> None:
+def test_plan_of_a_close_takes_the_fewest_runs_that_suffice() -> None:
     assert closes(0.33, 12)[0] < closes(0.33, 40)[0] < closes(0.33, 128)[0]
-    plan = plan_close(0.33)
+    plan, few = plan_close(0.33), plan_close(0.33, entries=4)
     assert plan.power >= 0.8 and plan_close(0.1).runs < plan.runs
-    few = plan_close(0.33, entries=4)
     assert few.leaders == 4 and few.runs < plan.runs
     assert plan_close(0.33, entries=40).leaders == plan.leaders == 12
     usual, most = few.seconds(3.0)
     assert most == 6 * few.runs * 3.0 and usual == few.usual * 3.0
-    assert (
-        0.3 * most < usual < 0.9 * most
-    )  # most leaders leave early, but stock stays, which gains as much as the others
+    assert 0.3 * most < usual < 0.9 * most  # most leaders leave early; stock, which gains as much as others, stays
     assert plan_close(0.01, runs=20, entries=4).usual == 6 * 5  # one look is enough
     assert plan_close(3.0, runs=20, entries=4).usual == 6 * 20  # nobody leaves
+
+
+def test_plan_of_a_close_with_too_few_runs_is_warned_of() -> None:
+    plan, few = plan_close(0.33), plan_close(0.33, entries=4)
     assert plan_close(0.33, runs=12).runs == 12 and plan.warning() == ""
     low = plan_close(0.33, runs=12, entries=4)
-    assert f"named in {low.power:.0%} of" in low.warning(4) and "low power" in low.warning(4)
+    assert f"named in {low.power:.0%} of" in low.warning(4)
     assert f"the least that names it in 80% is {few.runs}: leave confirm_runs out" in low.warning(4)
     none = plan_close(0.33, runs=2, entries=4)
     assert none.power == 0 and "2 runs of a leader, which are too few unless" in none.warning(4)
@@ -242,3 +245,13 @@ def test_the_price_needs_a_difference() -> None:
     second, first = sorted((race.samples[3], race.samples[4]), key=np.mean)
     assert (runs_to_separate(first, second, race.level) or 0) > LOOKS[-1]
     assert runs_to_separate(second, first, race.level) is None
+
+
+def test_shared_win_shows_its_difference_from_stock() -> None:
+    rows = [winner(0.5), winner(0.45, number=4, entrant="Bob", name="1", entry_id="e4")]
+    rows += [winner(0.3, number=1, role="control", entrant="host", name="stock", n=5)]
+    said: Announcement = decided(rows, outcome="shared", winners=rows[:2], lost=[])  # type: ignore[assignment]
+    text = " ".join(sentences(said))
+    assert "the winners gain 0.450 to 0.500 nats on average, stock 0.300" in text
+    assert "Each is significantly better than stock; the difference of Ada 1 is +0.200 (95% interval" in text
+    assert "stock stopped after 5 in each arm, when every leader left was significantly above it" in text

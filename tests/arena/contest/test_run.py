@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 import subprocess
 from collections import Counter
 from dataclasses import replace
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from statistics import median
 
@@ -16,100 +16,83 @@ import pytest
 from analysis.study import query
 from arena.contest.contest import Contest
 from arena.contest.entering import removal
-from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.ranking.announced import secret_check
 from arena.contest.ranking.decision import begin
 from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
-from arena.contest.running import pace
+from arena.contest.running import closing, pace, work
 from arena.contest.running.closing import RaceLog
 from arena.contest.running.contest_queue import ContestQueue
 from arena.contest.running.seeds import derive_seeds
-from arena.contest.running.work import carry_on
+from arena.contest.settings import REPORT
 from arena.contest.stored import Announcement
-from arena.contest.tables import ContestEntry
 from arena.serving.process import as_process
 from arena.study.study import Study
 from meta.cli.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
 from programs.common.errors import Busy, Corrupt
-from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, Browser, founded, newcomer, served
+from tests.arena.contest.hosting import (
+    RUNS,
+    Browser,
+    entered,
+    founded,
+    numbered,
+    quiet,
+    served,
+)
+from tests.arena.contest.test_fair_entries import taken
 from tests.meta.cli_study import metaloop
-
-
-def entered(contest: Contest, *names: str) -> list[str]:
-    """People, each with the starter of that name; returns the ids of the entries."""
-    ids = []
-    for name in names:
-        person = newcomer(contest, f"P {name} {len(ids)}")
-        ids.append(accept(contest, person, starter(name).raw).entry.entry_id)
-    return ids
-
-
-def states(contest: Contest) -> dict[str, str]:
-    with contest.database.read() as connection:
-        return {entry.entry_id: entry.state for entry in connection.query(ContestEntry)}
-
-
-def quiet(_text: str) -> None:
-    pass
 
 
 def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.slow
-def test_from_the_first_entry_to_the_decision(contest: Contest, tmp_path: Path) -> None:
-    ids = entered(contest, "local", "one-line", "local")
-    log: list[str] = []
-    carry_on(contest, log.append, until_idle=True)
-    assert f"entry 3: {RUNS} of {RUNS} runs" in log and f"entry 2: {RUNS} of {RUNS} runs" in log
-    assert set(states(contest).values()) == {"verified"}
-    assert queue_view(contest)["rows"] == []
-    board = board_view(contest)
+def test_each_entry_has_its_runs_and_its_place_on_the_board(ran: Contest) -> None:
+    assert queue_view(ran)["rows"] == []
+    board = board_view(ran)
     assert [row["n"] for row in board["rows"]] == [RUNS] * 5
     assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
     assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
-    assert board["announcement"] == {} and f" {contest.task.unit} [" in board["aa_difference"]
-    seen = entry_view(contest, entry_of(contest, ids[2]), None)
+    assert board["announcement"] == {} and f" {ran.task.unit} [" in board["aa_difference"]
+    seen = entry_view(ran, entry_of(ran, numbered(ran, 5).entry_id), None)
     assert [told["run"] for told in seen["results"]] == [1, 2]
-    mean = sum(told["gain"] for told in seen["results"]) / RUNS
-    assert seen["standing"]["gain"] == pytest.approx(mean)
+    assert seen["standing"]["gain"] == pytest.approx(sum(told["gain"] for told in seen["results"]) / RUNS)
+    standings = query(ran.folder, "SELECT arm_id, gain, low, high, rank_low, rank_high, n FROM standings "
+                      "WHERE purpose = 'contest' AND gain IS NOT NULL")  # fmt: skip
+    assert [{key: row[key] for key in standings[0]} for row in board["rows"]] == standings
 
-    contest.state(close_asked="2026-01-01T00:00:00+00:00")
-    carry_on(contest, quiet)
-    told = contest.announcement()
-    assert contest.phase() == "decided" and told["secret"] == contest.study.secret
-    confirmed = [row["entry_id"] for row in told["rows"] if row["role"] == "program"]
-    assert ids[2] not in confirmed  # the same text as the first, which came earlier
-    assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
+
+def test_leaders_run_again_and_the_decision_is_announced(ended: Contest) -> None:
+    told = ended.announcement()
+    assert ended.phase() == "decided" and told["secret"] == ended.study.secret
+    confirmed = [row["number"] for row in told["rows"] if row["role"] == "program"]
+    assert not {5, 6} & {*confirmed}  # the text of the first, and one that is void
+    assert all(row["n"] == ended.config.confirm_runs for row in told["rows"])
     assert told["outcome"] in ("won", "shared", "none")
     assert "Stock (A/A) minus stock (control) in these runs: " in told["aa_difference"]
-    progress = contest.database.fact("deciding")
+    progress = ended.database.fact("deciding")
     assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
-    check_ledger(contest)
+    check_ledger(ended)
 
+
+def test_report_and_export_of_a_decided_contest(ended_copy: Contest, tmp_path: Path) -> None:
+    contest, told = ended_copy, ended_copy.announcement()
     with served(contest) as port:
         page = Browser(port).get("/report")
         assert 'href="/report"' in Browser(port).get("/").text
-        assert escape(told["headline"]) in page.text and f"metaloop verify {contest.folder.name}" not in page.text
-        assert page.status == 200 and "P local 0: 1" in page.text and contest.study.secret not in page.text
+        assert page.status == 200 and escape(told["headline"]) in page.text and contest.study.secret not in page.text
         assert "sandbox allow-scripts" in page.headers["content-security-policy"]
-        removal.forget(contest, "P local 0")
+        removal.forget(contest, "Ada")
         assert Browser(port).get("/report").status == 404
     metaloop("report", contest.folder)
     again = (contest.folder / "report.html").read_text()
-    assert "P local 0" not in again and "former entrant 1: 1" in again
+    assert "Ada" not in again and "former entrant 1" in again
     done = export(contest, tmp_path / "out")
-    assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
-    assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
+    assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 6
     exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert contest.database.fact("tokens")["server"].encode() not in exported
-    beside = json.loads((tmp_path / "out/announcement.json").read_text())
-    assert beside["since"] == []
     check_seeds(contest, tmp_path / "out", told)
 
 
@@ -152,12 +135,9 @@ def check_ledger(contest: Contest) -> None:
 
 
 def test_time_of_the_last_runs_predicts_that_of_the_next(
-    contest: Contest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ran_copy: Contest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_budget, measured = pace.run_seconds(contest)
-    assert by_budget > contest.study.run_budget and not measured
-    assert remaining(contest).startswith("2 entries unfinished, about ")
-    carry_on(contest, quiet, until_idle=True)
+    contest = ran_copy
     seconds, measured = pace.run_seconds(contest)
     assert measured and seconds == median(contest.database.fact("pace")["seconds"])  # by the clock, not by the budget
     assert remaining(contest).startswith("the leaders run again, at most ")
@@ -207,3 +187,21 @@ def test_second_process_waits_and_a_close_follows_the_first_one(
     monkeypatch.setattr("arena.contest.running.work.carry_on", taken)
     follow(Output(), contest)
     assert len(capsys.readouterr().err.splitlines()) == 1  # at most one line a minute
+
+
+def test_report_and_page_name_entrants_and_count_kept_ideas(tmp_path: Path) -> None:
+    """Entries of Ada and Bob, both called `solid list`, which may gain by the random edits after their list alone."""
+    contest = founded(tmp_path).contest
+    knob = next(knob for knob in contest.task.edits.knobs if knob.kind != "patch")
+    for person, value in zip(("Ada", "Bob"), knob.values, strict=False):
+        text = (
+            f"---\nmetaloop:\n  name: solid list\n---\n# {person}\n\n## Ideas\n\n- Set `{knob.name}={value}` first.\n"
+        )
+        taken(contest, person, text.encode())
+    work.carry_on(contest, quiet, until_idle=True)
+    closing.publish(contest)
+    page = (contest.folder / REPORT).read_text()
+    assert "Ada: solid list" in page and "Bob: solid list" in page
+    with served(contest) as port:
+        page = unescape(Browser(port).get(f"/entry/{numbered(contest, 3).entry_id}").text)
+    assert re.search(r"kept \d+ of its \d+ ideas?", page)

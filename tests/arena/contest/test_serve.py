@@ -7,26 +7,35 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.orm import Session as Connection
 
 from arena.contest.contest import Contest
-from arena.contest.entering.entries import change
+from arena.contest.entering.entries import Accepted, change, checked, enter
 from arena.contest.ranking.standing import snapshot
 from arena.contest.running.health import health
 from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import RateLimits
+from arena.serving import throttled_cache
 from arena.serving.clock import utc_now
+from arena.serving.intake import Intake
 from arena.serving.limits import Rate
 from arena.serving.process import address, trusted
+from arena.serving.throttled_cache import ThrottledCache
 from arena.serving.wire import listen
 from arena.study.study import Study
 from meta.cli.main import run
 from programs.common.errors import EnvironmentProblem, NotComparable, UsageError
-from tests.arena.contest.hosting import Browser, founded, joined, served
+from programs.shelf import starter
+from tests.arena.contest.hosting import Browser, founded, joined, newcomer, served
 
 SERVE = [sys.executable, "-m", "meta.cli.main", "contest", "serve"]
 
@@ -51,9 +60,9 @@ def test_address_for_others_is_this_machines_with_http_warning() -> None:
         trusted("*")
 
 
-def test_a_room_joins_from_one_address(tmp_path: Path) -> None:
-    with served(founded(tmp_path).contest) as port:
-        assert [joined(port, f"Guest {n}").token != "" for n in range(32)] == [True] * 32
+def test_a_room_joins_from_one_address(contest: Contest) -> None:
+    with served(contest) as port:
+        assert all(joined(port, f"Guest {n}").token for n in range(32))
 
 
 def test_joins_from_one_customer_network_are_limited_together(contest: Contest) -> None:
@@ -61,12 +70,9 @@ def test_joins_from_one_customer_network_are_limited_together(contest: Contest) 
     limits = RateLimits(join=Rate(3, 3600.0))
     with served(contest, limits, proxies="127.0.0.1") as port:
         statuses = [
-            Browser(port).ask(
-                "POST", "/api/v1/join", json.dumps({"name": f"Guest {n}"}).encode(),
-                content_type="application/json", x_forwarded_for=f"2001:db8:1:{n}::1",
-            ).status
+            Browser(port).send("/api/v1/join", {"name": f"Guest {n}"}, x_forwarded_for=f"2001:db8:1:{n}::1").status
             for n in range(5)
-        ]  # fmt: skip
+        ]
     assert statuses == [201, 201, 201, 429, 429]
 
 
@@ -113,7 +119,7 @@ def test_sigterm_ends_it_in_peace_and_a_second_one_waits(contest: Contest) -> No
         assert Browser(port).get("/").status == 200
         if len(running) == 1:  # until it has the queue
             while not contest.database.fact("pulse"):
-                pass
+                time.sleep(0.05)
     second = ""
     while "another process runs this contest's queue" not in second:
         second += running[1].stderr.readline() if running[1].stderr else ""
@@ -121,3 +127,63 @@ def test_sigterm_ends_it_in_peace_and_a_second_one_waits(contest: Contest) -> No
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 0 and "stopped; the same command resumes" in said
+
+
+def test_one_who_left_stops_nobody(contest: Contest) -> None:
+    person = newcomer(contest, "P")
+    intake = Intake(contest.database)
+
+    def store(name: str) -> Callable[[Connection], Accepted]:
+        return partial(enter, contest=contest, person=person, read=checked(contest, person, starter(name).raw))
+
+    with contest.database.write():  # the writer waits for this transaction
+        first = intake.take(store("local"))
+        until = time.monotonic() + 100
+        while not first.running() and time.monotonic() < until:
+            time.sleep(0.01)
+        second = intake.take(store("one-line"))
+        assert not first.cancel() and second.cancel()  # the one is being stored, the other waits in line
+    assert first.result(100).new
+    assert intake.take(store("one-line")).result(100).new
+
+
+def test_slow_values_are_computed_seldom_and_quick_ones_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cache = [100.0], ThrottledCache[int]()
+    monkeypatch.setattr(throttled_cache, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(throttled_cache, "PATIENCE", 20.0)
+
+    def got(state: int, seconds: float) -> int:
+        def make() -> int:
+            clock[0] += seconds
+            return state
+
+        return cache.get(state, make)
+
+    assert [got(1, 3.0), got(1, 3.0)] == [1, 1] and clock == [103.0]  # nothing has changed
+    assert got(2, 0.0) == 1
+    clock[0] += 59.0
+    assert got(2, 0.0) == 1
+    clock[0] += 1.0
+    assert [got(2, 0.0), got(3, 0.0), got(4, 0.5), got(5, 0.0)] == [2, 3, 4, 4]
+
+
+def test_proxy_makes_cookies_secure_and_limits_per_client(tmp_path: Path) -> None:
+    limits = RateLimits(join=Rate(1, 3600.0))
+    with served(founded(tmp_path, join_open=False).contest, limits) as port:
+        forwarded = {"x_forwarded_proto": "https", "host": "contest.example"}
+        page = Browser(port).get("/llms.txt", **forwarded)
+        assert "https://contest.example/api/v1" in page.text
+        assert "Secure" in Browser(port).get("/join", **forwarded).headers["set-cookie"]
+        assert "Secure" not in Browser(port).get("/join").headers["set-cookie"]
+        said = [
+            Browser(port).send("/api/v1/join", {"name": "x", "code": "bad"}, x_forwarded_for=client).status
+            for client in ("9.9.9.1", "9.9.9.1", "9.9.9.2")
+        ]
+        assert said == [403, 429, 403]
+
+
+@pytest.mark.parametrize(("proxies", "secure"), [("127.0.0.0/8", True), ("172.17.0.1", False)])
+def test_forwarded_headers_count_from_the_named_proxy_alone(tmp_path: Path, proxies: str, secure: bool) -> None:
+    with served(founded(tmp_path).contest, proxies=proxies) as port:
+        said = Browser(port).get("/join", x_forwarded_proto="https").headers["set-cookie"]
+    assert ("Secure" in said) == secure

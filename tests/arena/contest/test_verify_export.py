@@ -14,37 +14,16 @@ import pytest
 
 from arena.contest.contest import Contest
 from arena.contest.entering import acts, removal
-from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.running import arms
-from arena.contest.running.work import carry_on
-from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, newcomer, served
+from tests.arena.contest.hosting import Browser, served
 from tests.meta.cli_study import cli, metaloop
 
 
-def quiet(_text: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
-def decided(tmp_path_factory: pytest.TempPathFactory) -> Contest:
-    """Ada and Bob raced; Cy's entry copies Ada's, Dan's is void."""
-    contest = founded(tmp_path_factory.mktemp("decided")).contest
-    texts = {"Ada": "local", "Bob": "one-line", "Cy": "local", "Dan": "one-line"}
-    for name, program in texts.items():
-        accept(contest, newcomer(contest, name), starter(program).raw)
-    acts.void(contest, "6", "sent twice")
-    carry_on(contest, quiet, until_idle=True)
-    contest.ask_close("it rains")
-    carry_on(contest, quiet)
-    return contest
-
-
-@pytest.fixture(scope="module")
-def original(decided: Contest) -> Path:
-    folder = decided.folder.parent / "export"
-    export(decided, folder)
+def original(ended: Contest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "export"
+    export(ended, folder)
     return folder
 
 
@@ -75,21 +54,21 @@ def replace(path: Path, *pairs: tuple[str, str]) -> None:
     path.write_text(text)
 
 
-def test_export_of_a_decided_contest_is_intact(decided: Contest, original: Path) -> None:
+def test_export_of_a_decided_contest_is_intact(ended: Contest, original: Path) -> None:
     found = metaloop("verify", original, "--json").json
     assert found["verdict"] == "intact" and found["figures"] > 300
     assert {name.partition(":")[0] for name in found["not_covered"]} == {
         "study.toml, contest.toml", "entries.json", "board.json", "contest.json", "announcement.json",
     }  # fmt: skip
-    told = decided.announcement()["ledger_head"]
+    told = ended.announcement()["ledger_head"]
     assert f"{told['segment']} {told['hash']} (in the announcement)" in " ".join(found["ledger_heads"])
-    shown = " ".join(decided.database.fact("ledger_head")[key] for key in ("segment", "hash"))
+    shown = " ".join(ended.database.fact("ledger_head")[key] for key in ("segment", "hash"))
     assert f"{shown} (on the board when this was exported)" in found["ledger_heads"][-1]
-    with served(decided) as port:
+    with served(ended) as port:
         for page in ("/", "/rules"):
             assert shown in Browser(port).get(page).text
         assert told["hash"] in Browser(port).get("/").text
-    assert shown in metaloop("contest", "status", decided.folder).stdout
+    assert shown in metaloop("contest", "status", ended.folder).stdout
     printed = metaloop("verify", original)
     assert told["hash"] in printed.stdout + printed.stderr
 
@@ -99,9 +78,8 @@ def test_export_with_a_file_beside_the_ledger_names_it(copy: Path) -> None:
     assert "ledger/NOTE.txt" in metaloop("verify", copy, "--json").json["not_covered"]
 
 
-def test_export_with_a_late_void_and_a_removed_account_is_intact(decided: Contest, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(decided.folder, tmp_path / "contest"))
-    contest = Contest.open(folder)
+def test_export_with_a_late_void_and_a_removed_account_is_intact(ended_copy: Contest, tmp_path: Path) -> None:
+    contest = ended_copy
     acts.void(contest, "3", "copied from elsewhere")
     acts.write_down(contest)
     removal.forget(contest, "Ada")
@@ -256,48 +234,75 @@ def added(ledger: Path, name: str, *events: dict[str, Any]) -> dict[str, Any]:
     return {name: {"seq": len(every) - 1, "hash": prev}}
 
 
-def void_of_the_best(decided: Contest, phase: str) -> dict[str, Any]:
-    best = decided.announcement()["best"]
+def void_of_the_best(ended: Contest) -> dict[str, Any]:
+    best = ended.announcement()["best"]
     every = arms.BOARD, arms.SCREENING, arms.CONFIRMATION
-    affected = acts.arms_of(decided, best["entry_id"], every)
+    affected = acts.arms_of(ended, best["entry_id"], every)
     body = {key: best[key] for key in ("entry_id", "number", "entrant")}
-    return {"kind": "act", "act_id": 99, "what": "void", **body, "because": "x", "phase": phase, "arm_ids": affected}
+    return {
+        "kind": "act",
+        "act_id": 99,
+        "what": "void",
+        **body,
+        "because": "x",
+        "phase": "deciding",
+        "arm_ids": affected,
+    }
 
 
-def test_export_with_an_added_segment_is_refused(decided: Contest, copy: Path) -> None:
-    added(copy / "ledger", "zz-1.jsonl", void_of_the_best(decided, "deciding"))
-    assert "zz-1.jsonl" in refused(copy)
-
-
-def test_export_with_a_segment_of_one_record_is_refused(decided: Contest, copy: Path) -> None:
-    added(copy / "ledger", "end-0.jsonl", void_of_the_best(decided, "deciding"))
-    assert "end-0.jsonl" in refused(copy)
-    (copy / "ledger" / "end-0.jsonl").rename(copy / "ledger" / "zz-1.jsonl")
-    assert "zz-1.jsonl" in refused(copy)
-
-
-def test_export_with_an_added_segment_and_its_end_is_refused(decided: Contest, copy: Path) -> None:
-    ledger = copy / "ledger"
-    head = added(ledger, "zz-1.jsonl", void_of_the_best(decided, "decided"))
+def end_of(ledger: Path, head: dict[str, Any]) -> None:
+    """A segment that ends the ledger after one with this head."""
     added(ledger, "end-99.jsonl", {"kind": "segment", "writer": "end", "heads": head})
-    assert "zz-1.jsonl:2" in refused(copy)
 
 
-def test_export_with_a_second_announcement_is_refused(decided: Contest, copy: Path) -> None:
-    ledger = copy / "ledger"
+Act = dict[str, Any]
+
+
+def added_segment(ledger: Path, act: Act) -> str:
+    added(ledger, "zz-1.jsonl", act)
+    return "zz-1.jsonl"
+
+
+def one_record(ledger: Path, act: Act) -> str:
+    added(ledger, "end-0.jsonl", act)
+    return "end-0.jsonl"
+
+
+def one_record_renamed(ledger: Path, act: Act) -> str:
+    one_record(ledger, act)
+    (ledger / "end-0.jsonl").rename(ledger / "zz-1.jsonl")
+    return "zz-1.jsonl"
+
+
+def added_segment_and_end(ledger: Path, act: Act) -> str:
+    end_of(ledger, added(ledger, "zz-1.jsonl", {**act, "phase": "decided"}))
+    return "zz-1.jsonl:2"
+
+
+def second_announcement(ledger: Path, _: Act) -> str:
     told = next(one for path in ledger.glob("main-*") for one in records(path) if one["kind"] == "announcement")
-    head = added(ledger, "zz-1.jsonl", {**told, "headline": "Bob won", "at": "2031-01-01T00:00:00Z"})
-    added(ledger, "end-99.jsonl", {"kind": "segment", "writer": "end", "heads": head})
-    assert "2 announcements" in refused(copy)
+    end_of(ledger, added(ledger, "zz-1.jsonl", {**told, "headline": "Bob won", "at": "2031-01-01T00:00:00Z"}))
+    return "2 announcements"
 
 
-def test_export_with_an_appended_record_is_refused(decided: Contest, copy: Path) -> None:
-    path = max((copy / "ledger").glob("main-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+def appended_record(ledger: Path, act: Act) -> str:
+    path = max(ledger.glob("main-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     *_, last = records(path)
-    act = {"at": "2031-01-01T00:00:00Z", "schema": last["schema"], **void_of_the_best(decided, "decided")}
+    record = {"at": "2031-01-01T00:00:00Z", "schema": last["schema"], **act, "phase": "decided"}
     with path.open("ab") as file:
-        file.write(signed(act, last["seq"] + 1, last["hash"])[0])
-    assert path.name in refused(copy)
+        file.write(signed(record, last["seq"] + 1, last["hash"])[0])
+    return path.name
+
+
+MORE = (added_segment, one_record, one_record_renamed, added_segment_and_end, second_announcement, appended_record)
+
+
+@pytest.mark.parametrize("more", MORE)
+def test_export_with_more_in_its_ledger_is_refused(
+    ended: Contest, copy: Path, more: Callable[[Path, Act], str]
+) -> None:
+    said = more(copy / "ledger", void_of_the_best(ended))
+    assert said in refused(copy)
 
 
 def rebuilt(folder: Path, change: Callable[[dict[str, Any]], object]) -> dict[str, str]:
@@ -331,14 +336,14 @@ def published(folder: Path, hashes: dict[str, str]) -> None:
         replace(folder / name, *((old, new) for old, new in hashes.items() if old in (folder / name).read_text()))
 
 
-def test_rebuilt_ledger_has_other_heads_than_were_published(decided: Contest, copy: Path) -> None:
+def test_rebuilt_ledger_has_other_heads_than_were_published(ended: Contest, copy: Path) -> None:
     def forged(record: dict[str, Any]) -> None:
         if record["kind"] == "experiment":
             record["description"] = "forged"
 
     published(copy, rebuilt(copy, forged))
     found = metaloop("verify", copy, "--json").json  # nothing in the folder itself can show it
-    heads = decided.announcement()["ledger_head"]["hash"], decided.database.fact("ledger_head")["hash"]
+    heads = ended.announcement()["ledger_head"]["hash"], ended.database.fact("ledger_head")["hash"]
     assert not any(sha256 in line for sha256 in heads for line in found["ledger_heads"])
     assert len(found["ledger_heads"]) > 2
 

@@ -7,29 +7,20 @@ from html.parser import HTMLParser
 
 from programs.common.text import one_line
 
-OURS = frozenset(
-    re.findall(
-        r"\w+",
-        """
+TAGS = """
     html head meta title link script body header footer nav main section div p h1 h2 h3 h4 h5 h6 ul ol li dl dt
     dd blockquote pre code em strong hr br table thead tbody tr th td a span time form input label textarea button meter
     details summary small figure figcaption svg line circle rect path text g polyline desc bdi caption sup select option
     del ins mark datalist
-""",
-    )
-)
-PLAIN = frozenset(
-    re.findall(
-        r"\w+",
-        """
+"""
+ATTRIBUTES = """
     class id lang charset name content rel href type src defer tabindex role hidden scope open start method action value
     required maxlength autocomplete enctype accept rows spellcheck disabled min max for download datetime title
     placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan list
     pattern fill minlength checked cols wrap preserveaspectratio focusable selected dir
     readonly formenctype autocapitalize autocorrect size
-""",
-    )
-)
+"""
+OURS, PLAIN = (frozenset(re.findall(r"\w+", names)) for names in (TAGS, ATTRIBUTES))
 SCRIPTS = frozenset(f"/static/{name}.js" for name in ("live", "lint", "draft"))
 ADDRESS = frozenset(("href", "src", "action", "formaction", "poster", "data", "srcset"))
 MARKUP = re.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -152,8 +151,8 @@ def test_the_join_code_cannot_be_tried_out(tmp_path: Path) -> None:
     made = founded(tmp_path, join_open=False)
     with served(made.contest, RateLimits(join=Rate(10, DAY))) as port:
         told = [
-            Browser(port).ask("POST", "/api/v1/join", json.dumps({"name": f"P {i}", "code": f"mlj_{i}"}).encode(),
-                              content_type="application/json", x_forwarded_for=f"10.0.0.{i}, 203.0.113.9")
+            Browser(port).send("/api/v1/join", {"name": f"P {i}", "code": f"mlj_{i}"},
+                               x_forwarded_for=f"10.0.0.{i}, 203.0.113.9")
             for i in range(14)
         ]  # fmt: skip
     assert [answer.status for answer in told] == [403] * 10 + [429] * 4

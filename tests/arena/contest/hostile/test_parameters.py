@@ -28,7 +28,7 @@ WORDS = (
 )  # fmt: skip
 VALUES = tuple(dict.fromkeys([*map(str, NUMBERS), *WORDS]))
 FEW = ("", "-1", str(MOST_NUMBER + 1), str(10**20), "9" * 5000, "NaN", "\ud800")
-TURNS = 10
+TURNS = 20
 SLOW = pytest.mark.slow
 
 
