@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,61 +23,49 @@ TRIED = "--quick -n 2 --set generations=1 -b 0.4s"
 NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 
-@dataclass(frozen=True)
-class Case:
-    """``words`` of a command: {one} and {two} are simulated tasks, {tmp} is an empty
-    folder, {quick} a study that has ended.
-    ``figures`` stand in what it prints; each # is a finite number. ``code``: its exit status, 1 where it wants more."""
-
-    words: str
-    figures: tuple[str, ...]
-    code: int = 0
-
-
-CASES = {
-    "agents": Case("small", ("small, experiments besides the baseline: 3", "small, of them the sandbox: #")),
-    "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
-    "chat": Case("overhead", ("overhead_ms_per_turn: #", "overhead_cpu_ms_per_turn: #")),
-    "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
-    "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
-    "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
-    "coverage": Case(
+#: A command's words, {one} a simulated task, {tmp} an empty folder, {quick} a study that has ended; then the figures
+#: that stand in what it prints, each # a finite number.
+CASES: dict[str, tuple[str, ...]] = {
+    "agents": ("small", "small, experiments besides the baseline: 3", "small, of them the sandbox: #"),
+    "attribution": ("2", "factorial_rmse: #", "top3_ablation_of_all_20: #"),
+    "chat": ("overhead", "overhead_ms_per_turn: #", "overhead_cpu_ms_per_turn: #"),
+    "clock": ("4", "training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4"),
+    "contest_decision": ("2 spread", "plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #"),
+    "contradictions": ("1", "studies: 1", "contradictions: 0"),
+    "coverage": (
         "{tmp}/coverage.jsonl verify 3 2 1 tabular",
-        (
-            "verify, tabular, small, 2 seeds: the 95% interval contains the mean of the other checks: # of 3",
-            "mean #, SD between checks: #, standard error implied #",
-            "verify, tabular, CPU-seconds a check: #",
-        ),
+        "verify, tabular, small, 2 seeds: the 95% interval contains the mean of the other checks: # of 3",
+        "mean #, SD between checks: #, standard error implied #", "verify, tabular, CPU-seconds a check: #",
     ),
-    "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
-    "home": Case(
-        "tests 50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
+    "credit": ("{tmp}/credit.jsonl 5 1", "significant row, all: # of 5", "planted, edit, observational: # of #"),
+    "home": ("tests 50 1", "normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #"),
+    "hostile": ("-k terminal_is_given", "attacks tried: 9", "through: 0"),
+    "judge": ("30", "noise known, gate of judge: false # [#, #], of effects #", "100 rows, strict best: false #"),
+    "league": (
+        "", "turns and calls: 256, 269", "all, all programs alike: p: 0.189", "two programs: #, at most #",
+        "bold-then-fine 1.52 (0.46 [0.11, 0.80])",
     ),
-    "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
-    "judge": Case(
-        "30", ("noise known, gate of judge: false # [#, #], of effects #", "100 rows, strict best: false # [#, #]")
+    "metering": ("--only loop", "loop: charged #, cgroup #", "worst: #%"),
+    "mutants": ("draw bench/size.py -n 1 --tests tests/test_size.py", "killed: 1 of 1 [#, #]", "not run: 0"),
+    "nights": ("{tmp}/nights.jsonl 1 8 1 tabular", "1 nights on 1 tasks, gain of main", "at least as good"),
+    "nulls": ("drawn 5", "drawn null claims, normal: # of 5 = # [#, #]"),
+    "pictures": ("{quick} {tmp}", "credit.svg", "champion.svg", "recording.svg", "card.svg"),
+    "own_share": (
+        "{tmp}/own.jsonl simulated 1 1", "own share above 0: # of 1", "study's best train.py: #", "seconds a study: #",
     ),
-    "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
-    "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
-    "mutants": Case("draw bench/size.py -n 1 --tests tests/test_size.py", ("killed: 1 of 1 [#, #]", "not run: 0")),
-    "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
-    "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
-    "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
-    "own_share": Case(
-        "{tmp}/own.jsonl simulated 1 1", ("own share above 0: # of 1", "study's best train.py: #", "seconds a study: #")
+    "planted": ("1", "coverage, paired, normal: # [#, #] of #"),
+    "quick": ("{tmp} {one}", "quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #"),
+    "redteam": (
+        "-n 2 {root}/tests/programs/common/test_nesting.py {root}/tests/redteam/test_seeds.py",
+        "exploits_tried: 2 of #", "with_gain_or_harm: 0",
     ),
-    "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
-    "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
-    "redteam": Case(
-        "-n 2 {root}/tests/programs/common/test_nesting.py {root}/tests/redteam/test_agents_models.py",
-        ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
-    ),
-    "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),
-    "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
-    "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
-    "sweep": Case("{tmp}/kb {one}", ("one, experiments: #,",)),
-    "size": Case("", ("trainer, thousand tokens # # #", "product: # thousand tokens, # lines of Python")),
-}
+    "report": ("50", "experiments: #", "views and attribution: # s", "report: # s"),
+    "window": ("500", "first page: # s", "from the ledger to the page, median of 10: # s"),
+    "sandbox": ("-n 1", "sandboxed_launch: # ms", "added_by_the_sandbox: # ms"),
+    "sweep": ("{tmp}/kb {one}", "one, experiments: #,"),
+    "size": ("", "trainer, thousand tokens # # #", "product: # thousand tokens, # lines of Python"),
+}  # fmt: skip
+WANTS_MORE = ("hostile",)  # exits with 1, for it tried some attacks only
 #: Why a command is not run here.
 NOT_HERE = {
     "accessibility": "needs axe-core from npm; tests/meta/test_window.py opens the same pages in a browser",
@@ -97,25 +84,23 @@ def test_bench_command_has_a_case_or_a_reason() -> None:
     assert commands() == {*CASES, *NOT_HERE} and not CASES.keys() & NOT_HERE
 
 
-def run(name: str, words: str = "", **places: object) -> str:
+def run(name: str, **places: object) -> str:
     """What the command prints, blanks made one."""
-    given = [word.format(root=ROOT, **places) for word in (words or CASES[name].words).split()]
-    done = run_module(f"bench.{name}", *given, cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED})
-    assert done.returncode == CASES[name].code, done.stdout[-2000:] + done.stderr[-3000:]
+    words = [word.format(root=ROOT, **places) for word in CASES[name][0].split()]
+    done = run_module(f"bench.{name}", *words, cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED})
+    assert done.returncode == (name in WANTS_MORE), done.stdout[-2000:] + done.stderr[-3000:]
     return " ".join(done.stdout.split())
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("tasks")
-    laws = {"one": random_law(2), "two": random_law(3)}
-    return {name: simulated_task(law, folder / name, name=name, experiments=4) for name, law in laws.items()}
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated_task(random_law(2), tmp_path_factory.mktemp("tasks") / "one", name="one", experiments=4)
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, tasks: dict[str, Path]) -> tuple[Path, str]:
+def quick(tmp_path_factory: pytest.TempPathFactory, one: Path) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("quick")
-    return folder / "quick", run("quick", tmp=folder, **tasks)
+    return folder / "quick", run("quick", tmp=folder, one=one)
 
 
 def chosen() -> list[str]:
@@ -125,15 +110,13 @@ def chosen() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", chosen())
-def test_bench_command_prints_its_figures(
-    name: str, tmp_path: Path, tasks: dict[str, Path], request: pytest.FixtureRequest
-) -> None:
-    needs = name == "quick" or "{quick}" in CASES[name].words
+def test_bench_command_prints_its_figures(name: str, tmp_path: Path, one: Path, request: pytest.FixtureRequest) -> None:
+    words, *figures = CASES[name]
+    needs = name == "quick" or "{quick}" in words
     study, printed = request.getfixturevalue("quick") if needs else (tmp_path, "")
-    shown = printed if name == "quick" else run(name, tmp=tmp_path, quick=study, **tasks)
-    for figure in CASES[name].figures:
-        pattern = re.escape(" ".join(figure.split())).replace(r"\#", NUMBER)
-        found = re.search(pattern, shown)
+    shown = printed if name == "quick" else run(name, tmp=tmp_path, quick=study, one=one)
+    for figure in figures:
+        found = re.search(re.escape(figure).replace(r"\#", NUMBER), shown)
         assert found, f"{figure}: not in {shown[:3000]}"
         assert all(math.isfinite(float(number.replace(",", ""))) for number in found.groups())
 
@@ -153,15 +136,10 @@ def night(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     repository = folder / "repo"
     repository.mkdir()
     (repository / "train.py").write_text(NIGHT)
-    (repository / "program.md").write_text(
-        "Run `python train.py`. It prints val_loss; lower is better. Edit only train.py. One run takes 2 seconds.\n"
-    )
-    for words in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=u", "-c", "user.email=u@e.org", "commit", "-qm", "1"],
-    ):
-        subprocess.run(["git", *words], cwd=repository, check=True)
+    text = "Run `python train.py`. It prints val_loss; lower is better. Edit only train.py. One run takes 2 seconds.\n"
+    (repository / "program.md").write_text(text)
+    for words in ("init -q", "add -A", "-c user.name=u -c user.email=u@e.org commit -qm 1"):
+        subprocess.run(["git", *words.split()], cwd=repository, check=True)
     told = {**os.environ, "PYTHON": sys.executable, "OUT": str(folder / "out"), **environment}
     command = [str(ROOT / "bench" / "gpu.sh"), "repo", str(repository), "20s", "--seed", "none", "--metric", "val_loss",
                "--noise", "unknown"]  # fmt: skip

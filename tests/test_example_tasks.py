@@ -12,10 +12,8 @@ from trainer.cards.check import check
 from trainer.task import Task
 
 TASKS = Path(__file__).parents[1] / "examples" / "tasks"
-IDEAS = {  # each script's, in the order in which a run tests them
-    "microgpt": ("LR=0.03", "INIT=0.1"),
-    "kernel": ("batch", "gemm"),
-}
+#: Of each script, in the order in which a run tests them.
+IDEAS = {"microgpt": ("LR=0.03", "INIT=0.1"), "kernel": ("batch", "gemm")}
 PROGRAM = "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# Queue\n\n## Ideas\n\n"
 
 

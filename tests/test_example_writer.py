@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,29 +12,20 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from programs.shelf import starter
+from tests.meta.cli_study import cli
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "writer"
-WRITTEN = (
-    "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# Queue\n\n## Ideas\n\n- Use `ladder8=5`.\n- Use `ladder7=0.05`.\n"
-)
+WRITTEN = "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# Queue\n\n## Ideas\n\n"
+WRITTEN += "- Use `ladder8=5`.\n- Use `ladder7=0.05`.\n"
 
 
 @pytest.fixture(scope="module")
 def module() -> Any:
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        from metaloop_writer import reward
-    except ImportError:  # the package itself needs the library
-        import importlib.util
-
-        path = EXAMPLE / "metaloop_writer" / "reward.py"
-        spec = importlib.util.spec_from_file_location("metaloop_writer_reward", path)
-        assert spec and spec.loader
-        reward = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = reward
-        spec.loader.exec_module(reward)
-    finally:
-        sys.path.remove(str(EXAMPLE))
+    """The file alone: the package itself needs the library."""
+    spec = importlib.util.spec_from_file_location("writer_reward", EXAMPLE / "metaloop_writer" / "reward.py")
+    assert spec and spec.loader
+    reward = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reward)
     return reward
 
 
@@ -44,6 +36,11 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def in_process(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "metaloop", lambda *words, timeout: cli(*words))
+
+
 @pytest.mark.slow
 def test_the_reward_is_the_verified_gain_over_stock_and_repeats(module: Any, task: str) -> None:
     first = module.reward(f"Here it is.\n<program>\n{WRITTEN}</program>", task, seed=3, runs=2, scale=2.0)
@@ -51,12 +48,10 @@ def test_the_reward_is_the_verified_gain_over_stock_and_repeats(module: Any, tas
     assert module.reward(WRITTEN, task, seed=3, runs=2, scale=2.0) == first
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_is_no_program_and_what_is_stock_need_no_run(module: Any, task: str) -> None:
-    for reply, refusal in (
-        ("---\nmetaloop:\n  proposers: {nosuch: 1}\n---\n# x\n", "nosuch"),
-        ("x" * 70_000, "70001 characters"),
-        ("", "empty"),
-    ):
+    unknown = "---\nmetaloop:\n  proposers: {nosuch: 1}\n---\n# x\n"
+    for reply, refusal in ((unknown, "nosuch"), ("x" * 70_000, "70001 characters"), ("", "empty")):
         made = module.reward(reply, task)
         assert made.reward == module.REFUSED and refusal in made.refusal and made.n == 0
     stock = starter("stock").text
@@ -67,19 +62,17 @@ def test_what_is_no_program_and_what_is_stock_need_no_run(module: Any, task: str
     assert module.reward(f"```md\n{stock}\n```", task).reward == 0.0
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_task_that_does_not_exist_is_no_fault_of_the_program(module: Any) -> None:
     with pytest.raises(RuntimeError, match="no-such-task"):
         module.reward(WRITTEN, "no-such-task")
 
 
 def test_pairs_are_runs_of_the_same_seed(module: Any) -> None:
+    gains = {"written": (0.5, 0.4, 9.0), "stock": (0.2, 0.3, None)}
     rows = [
-        {"name": name, "run_seed": seed, "gain": gain}
-        for name, seed, gain in (
-            ("written", 1, 0.5), ("stock", 1, 0.2), ("written", 2, 0.4), ("stock", 2, 0.3), ("written", 3, 9.0),
-            ("stock", 3, None),
-        )
-    ]  # fmt: skip
+        {"name": name, "run_seed": seed, "gain": gain} for name, of in gains.items() for seed, gain in enumerate(of)
+    ]
     made = module.compared(rows, 1.0)
     assert (made.reward, made.n) == (pytest.approx(0.2), 2) and made.se == pytest.approx(0.1)
     assert module.compared([], 1.0).reward == module.REFUSED
@@ -89,7 +82,7 @@ def test_lineages_stay_together_and_only_significant_rows_count(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    import finetune
+    import finetune  # type: ignore[import-not-found]
 
     rows = [{"lineage": f"p{n % 5}", "shown": n != 3, "number": n} for n in range(20)]
     for number, part in enumerate((rows[:10], rows[10:])):

@@ -22,23 +22,14 @@ from programs.shelf import starter
 from tests.analysis.imports.samples import tsv
 from tests.conformance.runs import LAW
 from tests.inner_loop.play import BLOBS
+from tests.meta.cli_study import metaloop as meta_cli
 
 ROOT = Path(__file__).parents[1]
 PLUGIN, COMPARE = ROOT / "examples" / "plugin", ROOT / "examples" / "github-action" / "compare.py"
 PACKAGES = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
-PROGRAM = """\
----
-metaloop:
-  proposers: {farthest: 1.0, random: 0.5}
-  keep: {rule: simpler}
----
-# Far first
-
-Read the script before you change it.
-Try the far end of each ladder before the middle, for it shows which knobs matter at all.
-
-- Write down what you expect.
-"""
+PROGRAM = "---\nmetaloop:\n  proposers: {farthest: 1.0, random: 0.5}\n  keep: {rule: simpler}\n---\n# Far first\n\n"
+PROGRAM += "Try the far end of each ladder before the middle, for it shows which knobs matter at all.\n"
+PROGRAM += "Read the script before you change it.\n\n- Write down what you expect.\n"
 QUEUE = "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# Queue\n\n## Ideas\n\n- Use `ladder8=5`.\n"
 QUEUE += "- Use `ladder7=0.05`.\n"
 MOST_MEGABYTES = 350  # installed, without pip and compiled files
@@ -87,6 +78,8 @@ def python(wheel: Path) -> Path:
     (site / "dependencies.pth").write_text(f"{Path(pytest.__file__).parents[1]}\nimport sys; {lacking}\n")
     install = ["--python", folder / "bin" / "python", "install", "-q", "--no-index", "--no-deps"]
     execute(sys.executable, "-m", "pip", *install, *wheel.parent.glob("*.whl"), at=folder)
+    place = execute(folder / "bin" / "python", "-c", "import meta; print(meta.__file__)", at=folder)
+    assert Path(place.strip()).is_relative_to(folder), "the sources, not the wheel"
     return folder / "bin" / "python"
 
 
@@ -116,7 +109,8 @@ def test_wheel_of_the_tracked_files_has_them_all(wheel: Path) -> None:
     assert not sorted(tracked - set(files.namelist()))
     assert {f"{name}/py.typed" for name in PACKAGES} <= tracked  # plug-ins are checked against our types
     [about] = [files.read(name).decode() for name in files.namelist() if name.endswith("/METADATA")]
-    assert "License-Expression: MIT\n" in about and "License-File: LICENSE\n" in about
+    extras = [f"Provides-Extra: {extra}\n" for extra in EXTRAS.values()]  # that hints name
+    assert all(line in about for line in ("License-Expression: MIT\n", "License-File: LICENSE\n", *extras))
     assert f"version: {VERSION}\n" in (ROOT / "CITATION.cff").read_text()
 
 
@@ -143,32 +137,13 @@ def test_base_installation_judges_imports_and_reports(wheel: Path, tmp_path: Pat
         assert f"hint: {install_line(extra)}" in run(line, 1)
 
 
-def test_distribution_has_the_name_and_extras_that_hints_name(wheel: Path) -> None:
-    [metadata] = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA")]
-    text = zipfile.ZipFile(wheel).read(metadata).decode()
-    assert all(f"Provides-Extra: {extra}\n" in text for extra in EXTRAS.values())
-
-
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (["match", "stock", "-n", "1", "--no-controls", "-b", "0.4s", "-s", "run"], 0),
-        (["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"], 0),
-        (["report", "study", "-o", "report.html"], 0),
-        (["ui", "no-such-folder"], 2),
-        (["ls"], 0),
-        (["contest", "init", "contest", "--closes", "1d"], 1),
-        (["home", "init", "home", "-t", "strokes"], 1),
-    ],
-)  # fmt: skip
-def test_installed_command_runs_without_the_sources(metaloop: Path, folder: Path, words: list[str], code: int) -> None:
-    printed = execute(metaloop, *words, at=folder, code=code)
-    assert code != 1 or printed.endswith(f"hint: {install_line('contest')}\n")
-
-
-def test_installed_modules_are_those_of_the_wheel(python: Path, folder: Path) -> None:
-    place = execute(python, "-c", "import meta; print(meta.__file__)", at=folder)
-    assert Path(place.strip()).is_relative_to(python.parents[1])
+def test_installed_commands_run_without_the_sources(metaloop: Path, folder: Path) -> None:
+    for line, code in (
+        ("match stock -n 1 --no-controls -b 0.4s -s run", 0), ("report run -o report.html", 0),
+        ("ui no-such-folder", 2), ("contest init contest --closes 1d", 1), ("home init home -t strokes", 1),
+    ):  # fmt: skip
+        printed = execute(metaloop, *line.split(), at=folder, code=code)
+        assert code != 1 or printed.endswith(f"hint: {install_line('contest')}\n")
 
 
 def test_plugin_passes_the_checks_of_its_kinds(python: Path, wheel: Path) -> None:
@@ -190,20 +165,17 @@ def test_plugin_in_a_study_writes_and_runs_programs(metaloop: Path, folder: Path
     assert runs <= {name for name, *_ in jobs} and {state for _, state, _ in jobs} == {"finished"}
 
 
-def test_plugin_race_rule_gives_unequal_runs(metaloop: Path, folder: Path) -> None:
+def test_plugin_race_rule_and_method_give_runs_and_rows(metaloop: Path, folder: Path) -> None:
+    """Unequal runs; and of every program beside stock that has three runs, the fewest with a q, a row."""
     words = ["far.md", "local", "careful", "-t", "law", "-n", "4", "--seed", "1", "-b", "0.6s", "-s", "raced"]
     execute(metaloop, "match", *words, "--set", "race_rule=knockout", at=folder)
     assert 'rule = "knockout"' in (folder / "raced" / "study.toml").read_text()
-    assert len({row["n"] for row in query(folder / "raced", "SELECT count(*) AS n FROM runs GROUP BY arm_id")}) > 1
-
-
-def test_plugin_method_gives_rows_with_their_runs(metaloop: Path, folder: Path) -> None:
-    """Every program beside stock with three runs: the fewest that have a q."""
-    execute(metaloop, "match", "far.md", "-t", "law", "-n", "3", "--seed", "1", "-s", "matched", at=folder)
-    printed = execute(metaloop, "credit", "matched", "--method", "over-stock", "--all", "--json", at=folder)
+    runs = [row["n"] for row in query(folder / "raced", "SELECT count(*) AS n FROM runs GROUP BY arm_id")]
+    assert len({*runs}) > 1
+    printed = execute(metaloop, "credit", "raced", "--method", "over-stock", "--all", "--json", at=folder)
     rows: list[dict[str, Any]] = json.loads(printed)["items"]
     assert rows and {row["design"] for row in rows} == {"paired"} and all(row["q"] is not None for row in rows)
-    shown = json.loads(execute(metaloop, "show", rows[0]["credit_id"], "-s", "matched", "--json", at=folder))
+    shown = json.loads(execute(metaloop, "show", rows[0]["credit_id"], "-s", "raced", "--json", at=folder))
     assert {row["program_id"] for row in shown["rests_on"]} == {rows[0]["program_id"]}
 
 
@@ -220,14 +192,11 @@ def test_plugin_parts_are_listed_by_doctor(metaloop: Path, folder: Path) -> None
     assert plugins["state"] == "ok" and plugins["found"].count(",") == 7 and "executor timed" in plugins["found"]
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [(["match", "far.md", "-t", "law", "--set", "race_rule=knockout"], "'knockout'"),
-     (["program", "lint", "far.md"], "farthest")],
-)  # fmt: skip
-def test_plugin_that_is_missing_is_one_line(folder: Path, words: list[str], name: str) -> None:
-    printed = execute(sys.executable, "-m", "meta.cli.start", *words, at=folder, code=2, PYTHONPATH=str(ROOT))
-    assert name in printed and "Traceback" not in printed
+def test_plugin_that_is_missing_is_one_line(folder: Path) -> None:
+    match = ("match", "far.md", "-t", "law", "--set", "race_rule=knockout")
+    ended = meta_cli(*match, cwd=folder, code=2)
+    assert "'knockout'" in ended.stderr
+    assert "farthest" in meta_cli("program", "lint", "far.md", cwd=folder, code=2).stdout
 
 
 @pytest.mark.parametrize(

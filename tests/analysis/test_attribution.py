@@ -66,14 +66,13 @@ def test_nothing_is_significant_where_nothing_works(tmp_path: Path) -> None:
     though half of the tries, which undo what was kept, cite one statement."""
     effects = {(f"K{i}", v): 0.0 for i in range(8) for v in (1, 2)}
     world = synthetic.World(effects, {f"K{i}": 0 for i in range(8)}, noise=0.05)
-    outside, total = 0, 0
+    outside, total, cited = 0, 0, [""] * 8 + ["later"] * 7
     for seed in range(4):
-        folder = synthetic.study(
-            tmp_path / str(seed), world, runs=12, tries=15, changes=2, seed=seed, directives=[""] * 8 + ["later"] * 7
-        )
-        [later] = query(folder, "SELECT p, n FROM credit WHERE method = 'directive'")
+        place = tmp_path / str(seed)
+        folder = synthetic.study(place, world, runs=12, tries=15, changes=2, seed=seed, directives=cited)
+        rows = query(folder, "FROM credit")
+        [later], found = ([row for row in rows if row["method"] == method] for method in ("directive", "edit"))
         assert later["n"] > 70 and later["p"] > 0.05
-        found = query(folder, "SELECT q, low, high FROM credit WHERE method = 'edit'")
         assert len(found) == 16 and min(row["q"] for row in found if row["q"] is not None) > 0.05
         outside += sum((row["low"] or 0.0) > 0.0 or (row["high"] or 0.0) < 0.0 for row in found)
         total += len(found)
@@ -120,9 +119,8 @@ def test_repair_of_an_edit_is_no_gain_on_the_untouched_script(tmp_path: Path) ->
             for number, (parent, edit, gain) in enumerate(tried):
                 metric, above = 2.0 - gain + rng.normal(0, 0.01), synthetic.sid(parent) if number else None
                 at, how = (3 if parent is repaired else 0) if number else None, "discard" if number else "baseline"
-                synthetic._experiment(
-                    ledger, f"r{k}", number, at, edit, parent | edit, above, k, metric, (), "random", how
-                )
+                synthetic._experiment(ledger, f"r{k}", number, at, edit, parent | edit, above, k, metric, (), "random",
+                                      how)  # fmt: skip
             synthetic.end(ledger, f"r{k}")
     rate, alone = edits(tmp_path)["LR", 0.01], edits(tmp_path)["OPT", "adamw"]
     assert not rate.is_isolated and not rate.significant and rate.low is rate.q is None and rate.runs == 5
@@ -163,7 +161,7 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path, di
 def test_losses_where_hardly_anything_gains_keep_their_size(
     tmp_path: Path, gain: float, noise: float, diverged: float
 ) -> None:
-    """A mature script: 2 of 200 trainings gain, or none; of another one the loss is a million."""
+    """A mature script: 2 of 200 trainings gain, or none; one that diverges must not drown the others."""
     losses = {(f"K{i}", 1): -0.1 * (i + 1) for i in range(5)}
     rare = {("gain", 1): gain, ("broken", 1): diverged}
     world = synthetic.World({**losses, **rare}, {knob: 0 for knob, _ in (*losses, *rare)}, noise=noise)
@@ -234,42 +232,29 @@ def test_trainings_of_a_candidate_again_are_no_tries_of_its_idea(tmp_path: Path)
     assert first["estimate"] == pytest.approx(0.5, abs=0.05) and (first["n"], first["failures"]) == (4, 0)
     assert second["estimate"] == pytest.approx(0.3 * 3 / 4, abs=0.05) and (second["n"], second["failures"]) == (4, 1)
     with open_study(tmp_path, views=()) as con:
-        tries, _ = support(con, first)
-        [use] = [
-            one for one in Scope(con, "strokes").rows("evidence/idea_use", DirectiveUse) if one.directive_id == "d1"
-        ]
-        failed, _ = support(con, second)
+        (tries, _), (failed, _) = support(con, first), support(con, second)
+        uses = {use.directive_id: use for use in Scope(con, "strokes").rows("evidence/idea_use", DirectiveUse)}
     assert len(tries) == 4 and all(one["over_parent"] == pytest.approx(0.5, abs=0.05) for one in tries)
     assert sorted(one["over_parent"] for one in failed) == pytest.approx([0.0, 0.3, 0.3, 0.3], abs=0.05)
-    assert use.gain == pytest.approx(0.5, abs=0.05) and (use.tried, use.kept) == (4, 4)
+    assert uses["d1"].gain == pytest.approx(0.5, abs=0.05) and (uses["d1"].tried, uses["d1"].kept) == (4, 4)
 
 
-@pytest.mark.parametrize("purpose", ["confirmation", None])
-def test_the_view_leaves_the_confirmation_out(tmp_path: Path, purpose: str | None) -> None:
+def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:
     folder = synthetic.study(tmp_path / "study", WORLD, runs=2, tries=3)
     tries = "SELECT count(*) AS n, sum(n) AS tries FROM credit WHERE method = 'edit'"
     before = query(folder, tries)
     with Ledger(folder / "ledger", "late") as ledger:
-        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose=purpose)
-        synthetic.start(ledger, "r9", "m9", "a9", "stock", 9, stream="confirmation")
-        synthetic.search(ledger, WORLD, "r9", np.random.default_rng(9), tries=3)
+        for at, purpose in (("8", "confirmation"), ("9", None)):
+            synthetic.match(ledger, f"m{at}", {f"a{at}": "stock"}, stream="confirmation", purpose=purpose)
+            synthetic.start(ledger, f"r{at}", f"m{at}", f"a{at}", "stock", 9, stream="confirmation")
+            synthetic.search(ledger, WORLD, f"r{at}", np.random.default_rng(9), tries=3)
     assert query(folder, tries) == before
 
 
 def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
     hits, total = 0, 0
-    for seed in range(8):
+    for seed in range(5):
         for key, credit in edits(synthetic.study(tmp_path / str(seed), WORLD, runs=6, tries=12, seed=seed)).items():
             if credit.low is not None and credit.high is not None and key not in WORLD.crashes:
                 hits, total = hits + (credit.low <= EFFECTS[key] <= credit.high), total + 1
-    assert total > 50 and 0.88 <= hits / total <= 0.995
-
-
-def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
-    """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
-    effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
-    world = synthetic.World(effects, BASELINE, {(("OPT", "rmsprop"), ("LR", 0.004)): -150.0}, noise=0.02)
-    credits = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
-    mild = [key for key in credits if key[1] != "rmsprop"]
-    assert [credits[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
-    assert credits["OPT", "rmsprop"].score < -0.3
+    assert total > 30 and 0.88 <= hits / total <= 0.995

@@ -67,28 +67,24 @@ def copies(cache: Path) -> list[Path]:
     return [path for path in cache.glob("*/*") if not path.name.startswith(".")]
 
 
-def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_rows_of_a_copy_are_those_of_the_ledger(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with Ledger(folder / "ledger", "zebra") as ledger:  # a resumed study tells again what it knows
         synthetic.decide(ledger, "r-stock-0", 1, "replicate")
         synthetic.search(ledger, synthetic.SMALL, "r-stock-0", np.random.default_rng(5), tries=3)
+    with Ledger(folder / "ledger", "late") as ledger:  # a clock went back
+        for at in ("2026-01-02T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"):
+            ledger.append({"kind": "fault", "at": at, "run_id": "r-stock-0", "reason": at})
     (folder / "ledger" / "other-1.jsonl").write_bytes(b'{"seq":0,"at":"20')  # torn
     (folder / "ledger" / "empty-1.jsonl").touch()
     both(folder, monkeypatch, cache)
 
 
-def test_same_rows_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_rows_of_a_copy_are_those_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     logs = {f"{name.lower()}/results.tsv": getattr(samples, name) for name in ("CANONICAL", "NOT_A_LOG")}
     with monkeypatch.context() as small:
         small.setattr(compact, "LARGE", 1 << 40)
         bring_in(tmp_path, logs)
     both(tmp_path / "study", monkeypatch, cache)
-
-
-def test_same_rows_where_a_clock_went_back(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    with Ledger(folder / "ledger", "late") as ledger:
-        for at in ("2026-01-02T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"):
-            ledger.append({"kind": "fault", "at": at, "run_id": "r-stock-0", "reason": at})
-    both(folder, monkeypatch, cache)
 
 
 def test_events_after_a_clock_went_back_have_the_order_of_study(folder: Path) -> None:
@@ -110,12 +106,6 @@ def test_key_of_a_copy_depends_on_all_code_that_makes_it() -> None:
     code = (tables, effect_settings, study_events, writing_events, run_events)
     assert {Path(module.__file__) for module in code} <= set(compact.makers())
     assert {path.stem for path in compact.makers()} >= {"experiments", "settings_held", "setting_names"}
-
-
-def test_a_field_of_an_event_is_a_column_by_its_type() -> None:
-    types = tables.column_types(study_events.AblationEvent)
-    assert (types["factors"], types["seeds"], types["plan"]) == ("VARCHAR[]", "BIGINT", "JSON")
-    assert types["planned_at"] == "TIMESTAMP"
 
 
 def test_a_copy_is_read_where_there_is_one(folder: Path, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one test of two programs of a night: two copies are told apart as seldom as the level says."""
+"""What the turns of a night show of its programs: two copies are told apart as seldom as the level says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.effects.contributions import NightTurnRow, _contribution, block_test, contributions, equal_blocks
+from analysis.effects.league import ScoredTurn, alike_p, largest_difference, league_test
 
 
 def played(seed: int, better: float = 1.0, blocks: int = 40, twice: bool = False) -> list[NightTurnRow]:
@@ -62,3 +63,30 @@ def test_turns_that_all_gained_nothing_have_no_interval() -> None:
         none, some = contributions(con)
     assert (none.gain_per_hour, none.low, none.high) == (0.0, None, None)
     assert some.low is not None and some.high is not None and some.low < (some.gain_per_hour or 0.0) < some.high
+
+
+def scores(difference: float) -> np.ndarray:
+    """Scores of 32 blocks in which the first of eight programs differs by so much."""
+    table = np.random.default_rng(7).normal(0, 1, (32, 8))
+    table[:, 0] += difference
+    return table
+
+
+def test_alike_p_is_small_only_where_a_program_differs() -> None:
+    assert alike_p(scores(2.0), 999) < 0.01 < 0.1 < alike_p(scores(0.0), 999)
+
+
+def test_largest_difference_has_a_limit_on_both_sides() -> None:
+    (large, half), (none, about) = largest_difference(scores(2.0)), largest_difference(scores(0.0))
+    assert large - half > 0 and 1.0 < large < 3.5 and none - about < 0 < about
+
+
+def test_league_test_leaves_out_a_block_without_every_program() -> None:
+    turns = [
+        ScoredTurn("r", block, program, True, False, score)
+        for block, row in enumerate([(1.0, 0.0), (3.0, 1.0)])
+        for program, score in zip(("p1", "p2"), row, strict=True)
+    ]
+    assert league_test(turns[:3]) is None
+    found = league_test([*turns, ScoredTurn("r", 2, "p1", True, False, 99.0)])
+    assert found is not None and found.largest == 1.5

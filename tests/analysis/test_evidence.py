@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from analysis.effects.final_scripts import dispensable, on_top
+from analysis.effects.rows import CreditRow
+from analysis.evidence.over_tasks import over_tasks
 from analysis.evidence.page_text import RowIds, label, page, quoted, task_brief
 from analysis.evidence.task_evidence import Evidence, evidence
 from analysis.ledger import Ledger
@@ -104,14 +107,12 @@ def test_brief_opens_with_the_best_scripts_and_what_is_new(facts: Evidence) -> N
     best = facts.finals[0]
     assert best.mean == max(script.mean for script in facts.finals) and best.edits
     assert text.index("## Best final scripts") < text.index("## Edits on top of b1")
-    [opening] = [line for line in text.splitlines() if line.startswith("- [b1]")]
-    assert all(label(key) in opening for key in best.edits) and ids.by_short["b1"] == best.run_ids[0]
+    opening, rows = ([line for line in text.splitlines() if line.startswith(start)] for start in ("- [b1]", "- [e"))
+    assert all(label(key) in opening[0] for key in best.edits) and ids.by_short["b1"] == best.run_ids[0]
     near = replace(best, edits=(*best.edits[:-1], ("new", "7")), run_ids=("r-near",))
     shown = page(replace(facts, finals=(best, near)), RowIds())
     assert f": b1 with `new=7`, without {label(best.edits[-1])}\n" in shown
-    inside = {*best.edits}
-    rows = [line for line in text.splitlines() if line.startswith("- [e")]
-    assert not any(f" {label(key)}:" in line for line in rows for key in inside)
+    assert not any(f" {label(key)}:" in line for line in rows for key in best.edits)
     assert text.count("on the untouched script, n=") == sum("untouched" in line for line in rows)
     assert ("(new)" in text) == ('"new" means' in text) and bool(rows) == ("Rows are in the order" in text)
     assert "in no experiment yet: `lr=7`" in text
@@ -134,9 +135,8 @@ def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
     bundle = effects.bundle(script.edits)
     [last, *_] = dispensable(effects, script)
     rest = effects.bundle([key for key in script.edits if key != last.key])
-    assert (
-        bundle is not None and rest is not None and last.mean == pytest.approx(rest.or_zero - bundle.or_zero, rel=0.05)
-    )
+    assert bundle is not None and rest is not None
+    assert last.mean == pytest.approx(rest.or_zero - bundle.or_zero, rel=0.05)
 
 
 def test_brief_has_one_row_per_edit_and_none_near_zero() -> None:
@@ -175,15 +175,55 @@ def test_clear_gain_is_never_unclear_and_every_edit_is_counted() -> None:
 
 
 def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> None:
-    held = {d.directive_id: d for d in facts.directives}
-    rows = [use for use in facts.uses if use.directive_id in held]
-    assert rows and all(0 <= use.kept <= use.tried <= use.runs for use in rows)
-    for name, known in held.items():
-        assert sum(use.tried for use in rows if use.directive_id == name) == known.runs
-    assert all(1 < use.experiments < 100 for use in rows)
-    of = "decision = 'keep' AND list_contains(directive_ids, ?)"
-    kept = f"SELECT count(DISTINCT run_id) AS n FROM experiments WHERE {of}"
-    with open_study(folder, views=()) as con:
-        for name in held:
-            [[n]] = con.execute(kept, [name]).fetchall()
-            assert sum(use.kept for use in rows if use.directive_id == name) == n
+    held = {d.directive_id: d.runs for d in facts.directives}
+    uses = [use for use in facts.uses if use.directive_id in held]
+    assert uses and all(0 <= use.kept <= use.tried <= use.runs and 1 < use.experiments < 100 for use in uses)
+    counts = "SELECT count(DISTINCT run_id) AS n FROM experiments WHERE decision = 'keep'"
+    for name, tried in held.items():
+        [row] = query(folder, f"{counts} AND list_contains(directive_ids, '{name}')")
+        own = [use for use in uses if use.directive_id == name]
+        assert (sum(use.tried for use in own), sum(use.kept for use in own)) == (tried, row["n"])
+
+
+def test_edits_and_directives_have_their_mean_over_their_tasks() -> None:
+    """The gains 1 and 8 are 0.5 and 2 in the scales of their tasks, their standard errors 0.2 and 0.1."""
+    north, south = edit("LR", 2, 1.0, se=0.4, df=15), edit("lr", 2.0, 8.0, se=0.4, df=15)
+    told = [replace(idea("d", "", 1.0), program_ids=programs) for programs in (("a", "b"), ("b", "c"))]
+    parts = [
+        Evidence("north", "nats", (north,), (told[0],), (), (), 3, 30),
+        Evidence("south", "nats", (south, edit("WD", 0, 4.0)), (told[1],), (), (), 3, 30),
+    ]
+    scales = [in_scale(size) for size in (2.0, 4.0)]
+    found = over_tasks(parts, scales)
+    assert [(row.knob, row.estimate, row.n) for row in found.edits] == [("LR", 1.25, 32), ("WD", 1.0, 16)]
+    assert {row.unit for row in (*found.edits, *found.directives)} == {UNIT}
+    assert found.edits[0].se == pytest.approx(math.hypot(0.2, 0.1) / 2) and found.edits[0].of == ("c-LR-2", "c-lr-2.0")
+    assert [(row.estimate, row.program_ids) for row in found.directives] == [(0.375, ("a", "b", "c"))]
+
+
+def test_mean_of_an_edit_counts_its_failures_on_a_task_once() -> None:
+    """Its gain where it ran is 0.5 in the scale of the task; on the other task all 16 tries failed."""
+    ran = edit("LR", 2, 1.0, se=0.4, df=15, p=0.02)
+    failed = replace(edit("LR", 2, 0.0, se=None), failures=16, estimate=None)
+    for parts in ((ran, failed), (failed, ran)):
+        [row] = over_tasks([one_edit(part) for part in parts], [in_scale(2.0)] * 2).edits
+        assert (row.estimate, row.se, row.n, row.failures) == (0.5, 0.2, 32, 16)
+        assert row.score == pytest.approx(0.25) and row.low is not None and row.p is not None
+    [none] = over_tasks([one_edit(failed)] * 2, [in_scale(2.0)] * 2).edits
+    assert (none.estimate, none.score, none.low) == (None, 0.0, None)
+
+
+def test_mean_of_an_edit_not_isolated_on_a_task_has_no_interval() -> None:
+    clear = edit("LR", 2, 1.0, se=0.4, df=15, p=0.02)
+    repair = replace(clear, is_isolated=False, p=None)
+    for parts in ((clear, repair), (repair, clear)):
+        [row] = over_tasks([one_edit(part) for part in parts], [in_scale(2.0)] * 2).edits
+        assert (row.low, row.high, row.p, row.q, row.is_isolated) == (None, None, None, None, False)
+
+
+def one_edit(row: CreditRow) -> Evidence:
+    return Evidence("t", "nats", (row,), (), (), (), 3, 30)
+
+
+def in_scale(size: float) -> GainScale:
+    return GainScale("t", "nats", size, True, mean_interval([size]))

@@ -23,6 +23,7 @@ from analysis.statistics import (
     skewed_difference,
     welch_difference,
 )
+from analysis.verdict.power import RunSample, detectable, power, runs_needed
 
 
 def test_mean_interval_knows_what_it_cannot_know() -> None:
@@ -189,3 +190,43 @@ def test_two_pairs_that_agree_are_pooled_like_others() -> None:
     [lucky, *_], [usual, *_] = (pooled(arms([0.5, *rest], [se, *[error] * 5], 2)) for se in (0.0005, error))
     assert lucky is not None and usual is not None
     assert lucky.value == pytest.approx(usual.value, abs=0.05) and lucky.or_zero < 0.2 and (lucky.se or 0.0) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "difference"),
+    [((1.0, 4), (1.0, 4), 2.0), ((0.2, 20), (1.0, 20), 0.7), ((0.1, 10), (1.0, 30), 0.5), ((1.0, 3), (0.5, 6), 1.5)],
+)
+def test_power_is_how_often_the_claims_own_test_says_so(
+    a: tuple[float, int], b: tuple[float, int], difference: float
+) -> None:
+    rng, times = np.random.default_rng(1), 2000
+    samples = [(rng.normal(difference, *a).tolist(), rng.normal(0.0, *b).tolist()) for _ in range(times)]
+    told = sum(welch_difference(ours, theirs).one_sided() < 0.025 for ours, theirs in samples)
+    expected = power(difference, RunSample(*a), RunSample(*b))
+    assert abs(told / times - expected) < 3.5 * math.sqrt(expected * (1 - expected) / times)
+
+
+def test_textbook_numbers_of_runs() -> None:
+    """Cohen (1988): d = 0.5 wants 64 a side at two-sided 5% and power 80%, d = 0.8 wants 26, d = 1 wants 17."""
+    assert [runs_needed(d, 1.0) for d in (0.5, 0.8, 1.0)] == [64, 26, 17]
+
+
+def test_runs_needed_and_detectable_answer_each_other() -> None:
+    for difference in (0.3, 1.0, 3.0):
+        runs = runs_needed(difference, 1.0)
+        assert runs is not None
+        least, before = (detectable(RunSample(1.0, n), RunSample(1.0, n)) for n in (runs, runs - 1))
+        assert least is not None and before is not None and least <= difference < before
+
+
+def test_what_cannot_be_told_is_none() -> None:
+    assert runs_needed(0.0, 1.0) is None and runs_needed(1e-6, 1.0) is None
+    assert detectable(RunSample(1.0, 1), RunSample(1.0, 9)) is None
+    assert detectable(RunSample(0.0, 3), RunSample(0.0, 3)) == 0.0 and runs_needed(0.1, 0.0) == 2
+    assert power(1.0, RunSample(1.0, 1), RunSample(1.0, 5)) == 0.0
+
+
+def test_without_a_difference_the_power_is_the_level() -> None:
+    """Welch's level holds nearly: a little below for few runs."""
+    for n in (5, 20, 200):
+        assert power(0.0, RunSample(1.0, n), RunSample(1.0, n)) == pytest.approx(0.025, rel=0.2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from arena.audit import embedded
 from arena.audit.verify import How, Round, Sample, Taken, findings
 from arena.work.jobs import Measurement
@@ -17,25 +15,18 @@ DATA = "a" * (9 << 10)
 TASK = Task.load(BLOBS)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_data_is_found_wherever_it_is_hidden() -> None:
+    numbers = "[" + "0.123456789, " * 900 + "]"
+    source, longer = TASK.baseline(), "\n# a remark\nTABLE = [0.1, 0.2]\n" * 50
+    for line in (
         f'W = "{DATA}"', f"W = b'{DATA}'", f"W = f'{{1}}{DATA}'", f"# {DATA}", f"{DATA} = 1", f"W = 0x{DATA}",
-        "W = [" + "0.123456789, " * 900 + "]", f'"""{DATA}', f"def x:\n{DATA}",
-    ],
-    ids=["text", "bytes", "f-string", "comment", "name", "number", "numbers", "unclosed", "no-python"],
-)  # fmt: skip
-def test_data_is_found_wherever_it_is_hidden(line: str) -> None:
-    source = TASK.baseline()
-    packed = source.with_text("train.py", f"{source.text()}\n{line}\n")
-    (finding,) = embedded.scan(TASK, packed)
-    assert finding.startswith("embedded: ") and finding.endswith("KB of literals beyond the baseline's")
-
-
-def test_an_honest_source_is_left_alone() -> None:
-    source = TASK.baseline()
-    longer = source.with_text("train.py", source.text() + "\n# a remark\nTABLE = [0.1, 0.2]\n" * 50)
-    assert embedded.scan(TASK, source) == embedded.scan(TASK, longer) == ()
+        f"W = {numbers}", f'"""{DATA}', f"def x:\n{DATA}",
+    ):  # fmt: skip
+        (finding,) = embedded.scan(TASK, source.with_text("train.py", f"{source.text()}\n{line}\n"))
+        assert finding.startswith("embedded: ") and finding.endswith("KB of literals beyond the baseline's")
+    assert (
+        embedded.scan(TASK, source) == embedded.scan(TASK, source.with_text("train.py", source.text() + longer)) == ()
+    )
 
 
 def test_a_check_finds_a_score_that_no_seed_moves() -> None:
@@ -45,8 +36,3 @@ def test_a_check_finds_a_score_that_no_seed_moves() -> None:
              for name, each in (("run", same), ("baseline", other))}  # fmt: skip
     (found,) = findings(Round(TASK, How(Streams.from_seed(1)), taken, ()), {"run": "r1"})
     assert (found.finding, found.run_id) == ("seeds", "r1")
-
-
-def test_untrained_is_one_step_or_next_to_no_time() -> None:
-    assert embedded.fraction(TASK, fixed_steps=True) * TASK.steps == 1
-    assert embedded.fraction(TASK, fixed_steps=False) == embedded.FRACTION

@@ -8,96 +8,79 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.study import query
-from arena.arms import Entry
-from arena.standalone import play_entries
 from arena.work.executors import executor_of
 from arena.work.lease import VARIABLE, Leases, processes
 from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import UsageError
-from tests.studies import make_study, program, silent
+from tests.studies import make_study, silent
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.streams import Streams
 from trainer.task import Task
 
-HELD = multiprocessing.get_context("fork")
+FORK = multiprocessing.get_context("fork")
 
 
-def hold(folder: Path, told: Any, seconds: float) -> None:
-    with Leases(folder, 2).one():
-        told.put((os.getpid(), time.monotonic(), "in"))
-        time.sleep(seconds)
-        told.put((os.getpid(), time.monotonic(), "out"))
+def holder(lease: AbstractContextManager[None], told: Any, wait: Callable[[], object]) -> Any:
+    """A process that has begun to hold a device, or all, until ``wait`` returns. It tells when it is in and out."""
+
+    def hold() -> None:
+        with lease:
+            told.put((os.getpid(), time.monotonic(), "in"))
+            wait()
+            told.put((os.getpid(), time.monotonic(), "out"))
+
+    process = FORK.Process(target=hold)
+    process.start()
+    return process
 
 
-def hold_with_another(folder: Path, told: Any, entered: Any) -> None:
-    """Hold a device until somebody else has held one too, however slow the machine is."""
-    with Leases(folder, 2).one():
-        told.put((os.getpid(), time.monotonic(), "in"))
+def test_who_is_alone_waits_for_the_others_and_lets_none_in(tmp_path: Path) -> None:
+    leases, told = Leases(tmp_path / "devices", 2), FORK.SimpleQueue()
+    first = holder(leases.one(), told, lambda: time.sleep(0.3))
+    began = told.get()
+    alone = holder(leases.alone(), told, lambda: time.sleep(0.1))
+    others = [holder(leases.one(), told, lambda: time.sleep(0.05)) for _ in range(3)]
+    spans = sorted([began, *(told.get() for _ in range(9))], key=lambda one: one[1])
+    for one in (first, alone, *others):
+        one.join(30)
+    at = [pid for pid, _, _ in spans].index(alone.pid)
+    before = [kind for _, _, kind in spans[:at]]
+    assert before.count("in") == before.count("out") and spans[at + 1][0] == alone.pid
+
+
+def test_no_more_than_so_many_processes_hold_a_device(tmp_path: Path) -> None:
+    told, entered = FORK.SimpleQueue(), FORK.Value("i", 0)
+
+    def until_another_is_in() -> None:
+        """However slow the machine is."""
         with entered.get_lock():
             entered.value += 1
         until = time.monotonic() + 60
         while entered.value < 2 and time.monotonic() < until:
             time.sleep(0.01)
-        told.put((os.getpid(), time.monotonic(), "out"))
 
-
-def hold_all(folder: Path, told: Any) -> None:
-    with Leases(folder, 2).alone():
-        told.put((os.getpid(), time.monotonic(), "in"))
-        time.sleep(0.1)
-        told.put((os.getpid(), time.monotonic(), "out"))
-
-
-def test_who_is_alone_waits_for_the_others_and_lets_none_in(tmp_path: Path) -> None:
-    told = HELD.SimpleQueue()
-    first = HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.3))
-    first.start()
-    began = told.get()
-    others = [HELD.Process(target=hold_all, args=(tmp_path / "devices", told))]
-    others += [HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.05)) for _ in range(3)]
-    for one in others:
-        one.start()
-    spans = sorted([began, *(told.get() for _ in range(9))], key=lambda one: one[1])
-    for one in (first, *others):
-        one.join(30)
-    at = [pid for pid, _, _ in spans].index(others[0].pid)
-    before = [kind for _, _, kind in spans[:at]]
-    assert before.count("in") == before.count("out") and spans[at + 1][0] == others[0].pid
-
-
-def test_no_more_than_so_many_processes_hold_a_device(tmp_path: Path) -> None:
-    told, entered = HELD.SimpleQueue(), HELD.Value("i", 0)
-    holders = [HELD.Process(target=hold_with_another, args=(tmp_path / "devices", told, entered)) for _ in range(7)]
-    for holder in holders:
-        holder.start()
+    holders = [holder(Leases(tmp_path / "devices", 2).one(), told, until_another_is_in) for _ in range(7)]
     spans = sorted((told.get() for _ in range(14)), key=lambda one: one[1])
-    for holder in holders:
-        holder.join(30)
-    held = most = 0
-    for _, _, kind in spans:
-        held += 1 if kind == "in" else -1
-        most = max(most, held)
-    assert most == 2 and held == 0
+    for process in holders:
+        process.join(30)
+    held = list(accumulate(1 if kind == "in" else -1 for _, _, kind in spans))
+    assert max(held) == 2 and held[-1] == 0
 
 
 def test_a_kill_lets_go_of_a_device(tmp_path: Path) -> None:
-    told = HELD.SimpleQueue()
-    holders = [HELD.Process(target=hold, args=(tmp_path / "devices", told, 300.0)) for _ in range(2)]
-    for holder in holders:
-        holder.start()
+    leases, told = Leases(tmp_path / "devices", 2), FORK.SimpleQueue()
+    holders = [holder(leases.one(), told, lambda: time.sleep(300)) for _ in range(2)]
     first = [told.get()[0] for _ in holders]
-    waiting = HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.0))
-    waiting.start()
+    waiting = holder(leases.one(), told, lambda: None)
     os.kill(first[0], signal.SIGKILL)
     assert told.get()[0] == waiting.pid  # no sooner than that, for the other holds on for minutes
     os.kill(first[1], signal.SIGKILL)
@@ -155,18 +138,6 @@ def test_devices_are_shared_only_where_that_is_possible(tmp_path: Path, monkeypa
     assert processes(chat) == 2
 
 
-def together(folder: Path) -> float:
-    """Experiments that were carried out at a time, in the mean, from the first one's start to the last one's end."""
-    events = query(
-        folder, "SELECT record->>'at' AS at, record->>'experiment_id' AS id FROM events WHERE kind = 'experiment'"
-    )
-    rows = query(folder, "SELECT experiment_id, started_at, wall_seconds FROM experiments WHERE NOT cached")
-    assert len(events) == 18
-    first = min(datetime.fromisoformat(row["started_at"]) for row in rows)  # asked for, that is, no later than begun
-    last = max(datetime.fromisoformat(event["at"]) for event in events)
-    return float(sum(row["wall_seconds"] for row in rows) / (last - first).total_seconds())
-
-
 def test_waiting_for_a_device_is_no_part_of_an_experiment(tmp_path: Path) -> None:
     task = Task.load(simulated_task(random_law(seed=3), tmp_path / "task"))
     trainer = Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
@@ -182,20 +153,3 @@ def test_waiting_for_a_device_is_no_part_of_an_experiment(tmp_path: Path) -> Non
     rest = time.monotonic() - began - trainer.waited
     assert landing.status == "ok" and trainer.waited > 0.0
     assert landing.ended - landing.began <= rest and landing.wall_seconds <= rest
-
-
-@pytest.mark.slow
-def test_runs_that_share_a_device_end_as_runs_that_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three processes and one device: never two experiments at once, by the clock of the ledger, and equal results."""
-    monkeypatch.setenv(VARIABLE, "1")
-    results, processes_seen = [], []
-    for name, runs in (("alone", 1), ("shared", 3)):
-        monkeypatch.setenv(VARIABLE, str(runs))
-        study = make_study(tmp_path / name, workers=1)
-        play_entries(study, [Entry(program("stock"))], 3, silent)
-        gains = "SELECT run_seed, verified_gain, claimed_best FROM runs ORDER BY run_seed"
-        results.append(query(study.folder, gains))
-        processes_seen.append(len(list((study.folder / "log").glob("worker-*.log"))))
-        assert together(study.folder) <= 1.0
-    assert processes_seen == [1, 3]
-    assert results[0] == results[1] and len(results[0]) == 3

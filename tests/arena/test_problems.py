@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -22,14 +23,16 @@ def ask(path: str, **headers: str) -> httpx.Response:
         return HTMLResponse(f"<p>{message} · {hint}", status)
 
     add_handlers(app, page, {Ambiguous: 409})
-    errors: tuple[type[MetaloopError], ...] = (NotFound, CredentialMissing, ProgramError, Ambiguous, Busy, Corrupt)
-    for kind in errors:
 
-        def fail(kind: type[MetaloopError] = kind) -> None:
+    def failing(kind: type[MetaloopError]) -> Callable[[], None]:
+        def fail() -> None:
             raise kind(SECRET, hint="two\nlines")
 
+        return fail
+
+    for kind in (NotFound, CredentialMissing, ProgramError, Ambiguous, Busy, Corrupt):
         for before in ("", "/api"):
-            app.get(f"{before}/{kind.__name__}", response_model=None)(lambda fail=fail: fail())
+            app.get(f"{before}/{kind.__name__}")(failing(kind))
 
     async def answer() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host") as client:
@@ -38,15 +41,12 @@ def ask(path: str, **headers: str) -> httpx.Response:
     return asyncio.run(answer())
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [("NotFound", 404), ("CredentialMissing", 401), ("ProgramError", 422), ("Ambiguous", 409)]
-)
-def test_an_error_of_a_kind_has_its_status_and_says_itself(kind: str, status: int) -> None:
-    answer = ask(f"/{kind}")
-    assert answer.status_code == status
-    said = answer.json()["error"]
-    assert (said["message"], said["hint"]) == (SECRET, "two lines")
-    assert ("www-authenticate" in answer.headers) == (status == 401)
+def test_an_error_of_a_kind_has_its_status_and_says_itself() -> None:
+    for kind, status in {"NotFound": 404, "CredentialMissing": 401, "ProgramError": 422, "Ambiguous": 409}.items():
+        answer = ask(f"/{kind}")
+        said = answer.json()["error"]
+        assert (answer.status_code, said["message"], said["hint"]) == (status, SECRET, "two lines")
+        assert ("www-authenticate" in answer.headers) == (status == 401)
     assert ask("/Busy").headers["retry-after"] == "30"
 
 

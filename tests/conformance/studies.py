@@ -21,7 +21,6 @@ from arena import match
 from arena.arms import Entry, enter
 from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.study.lock import request_stop
-from arena.study.setup import StudySetup
 from arena.study.stop import Drained
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy, tasks_of
@@ -35,7 +34,8 @@ from programs.lint import lint
 from programs.program import Program
 from programs.shelf import starter, starters
 from tests.conformance.runs import LAW, Conformance
-from tests.studies import TINY
+from tests.studies import TINY, study_on
+from tests.studies import silent as silent
 from trainer.task import Task
 
 ARMS = [f"a{i}" for i in range(6)]
@@ -137,8 +137,7 @@ class AttributionConformance(StudyConformance):
         assert METHODS.get(name)(MethodInput(scope)) == rows
         for row in rows:
             assert (row.task, row.q) == (scope.task, None)
-            assert row.design in ("randomised", "paired", "observational") and row.unit
-            assert row.n >= 1
+            assert row.design in ("randomised", "paired", "observational") and row.unit and row.n >= 1
             assert row.se is None or row.se >= 0
             assert row.p is None or 0 <= row.p <= 1
             assert row.low is None or row.high is None or row.low <= row.estimate <= row.high
@@ -180,13 +179,9 @@ class ExecutorConformance(Conformance):
         assert played(Study.open(study.folder), make) == here
 
 
-def silent(_: Mapping[str, Any]) -> None:
-    """Discards the progress."""
-
-
 def simulated(folder: Path) -> Study:
     task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
-    return Study.create(folder, StudySetup("match", task, task.run_budget, seed=4).config())
+    return study_on(folder, task, seed=4)
 
 
 def played(study: Study, make: MakeExecutor, progress: Progress = silent) -> list[dict[str, Any]]:

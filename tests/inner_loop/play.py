@@ -54,31 +54,15 @@ class Played:
 
 
 def play(
-    trainer: Trainer,
-    text: Program,
-    experiments: float = 8,
-    *,
-    full: float = FULL,
-    folder: Path | None = None,
-    run_id: str = "r0",
-    run_seed: int = 3,
-    recorded: Sequence[Mapping[str, Any]] = (),
-    **more: Any,
-) -> Played:
+    trainer: Trainer, text: Program, experiments: float = 8, *, full: float = FULL, folder: Path | None = None,
+    run_id: str = "r0", run_seed: int = 3, recorded: Sequence[Mapping[str, Any]] = (), **more: Any,
+) -> Played:  # fmt: skip
     """A run with the budget of so many full experiments (fixed steps)."""
     events: list[Event] = []
     result = run(
-        text,
-        trainer,
-        run_id=run_id,
-        run_seed=run_seed,
-        streams=STREAMS_OF_TESTS,
-        budget_seconds=experiments * full,
-        emit=into(events),
-        folder=folder,
-        recorded=typed(recorded),
-        **more,
-    )
+        text, trainer, run_id=run_id, run_seed=run_seed, streams=STREAMS_OF_TESTS, budget_seconds=experiments * full,
+        emit=into(events), folder=folder, recorded=typed(recorded), **more,
+    )  # fmt: skip
     return Played(result, events)
 
 
@@ -88,14 +72,9 @@ def open_bench(
     """A bench with its baseline trained, and the events it emits."""
     events: list[Event] = []
     bench = Bench(
-        trainer,
-        run_id=run_id,
-        run_seed=3,
-        streams=STREAMS_OF_TESTS,
-        budget_seconds=experiments * full,
-        emit=into(events),
-        **more,
-    )
+        trainer, run_id=run_id, run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * full,
+        emit=into(events), **more,
+    )  # fmt: skip
     bench.start()
     return bench, events
 

@@ -49,7 +49,7 @@ def test_agents_processes_are_charged_and_end_with_the_budget(metered: Trainer, 
     assert played.result.sandbox > 0.2
 
 
-def test_an_agent_that_fails_or_is_missing_says_so(play: Play) -> None:
+def test_agent_without_a_sandbox_that_fails_says_nothing_of_one(play: Play) -> None:
     result = play("#!/bin/sh\necho no login >&2; exit 127\n", sandboxed=False).result
     assert result.problem and "exit code 127: no login" in result.reason
     assert result.problem.hint and "sandbox" not in result.problem.hint

@@ -52,13 +52,13 @@ def test_agent_follows_a_charter_with_and_without_metaloop(
     assert alone[0] == FOLLOWS and commits[-1] == "start"
 
 
-def test_a_program_without_a_charter_is_laid_out_byte_for_byte(trainer: Trainer, tmp_path: Path) -> None:
+def test_program_without_a_charter_is_laid_out_byte_for_byte(trainer: Trainer, tmp_path: Path) -> None:
     bench, _ = open_bench(trainer)
     for name, prose in (("stock", False), ("screen-waves", True)):
-        program = starter(name)
-        lay(tmp_path / name, trainer.task, program, bench.history, bench.head, "read me")
+        raw = starter(name).raw
+        lay(tmp_path / name, trainer.task, starter(name), bench.history, bench.head, "read me")
         text = (tmp_path / name / "program.md").read_bytes()
-        assert (text == program.raw) != prose and text.startswith(program.raw.rstrip())
+        assert (text != raw) == prose and text.startswith(raw.rstrip())
 
 
 def test_agent_reads_short_runs_and_hidden_data_where_they_are(cached: Trainer, tmp_path: Path) -> None:

@@ -14,32 +14,28 @@ from programs.common.errors import UsageError
 PROMPT = "Read program.md; {model} in a prompt is text"
 
 
-def test_recipe_names_its_source_and_fills_in_its_own() -> None:
-    assert agent_recipe.names() == ["claude", "codex", "mini-swe-agent", "opencode"]
-    for name in agent_recipe.names():
-        text = (agent_recipe.RECIPES / f"{name}.toml").read_text()
-        assert text.startswith("#") and "https://" in text.split("command =")[0]
-        recipe = agent_recipe.load(name)
-        words = recipe.words(PROMPT, "some/model")
-        assert words[0] == recipe.command[0] and "some/model" in words and recipe.install
-        assert words.count(PROMPT) == (not recipe.takes_stdin)
-        assert not any("{" in word for word in words if word != PROMPT)
-        assert "some/model" not in recipe.words(PROMPT, "")
+@pytest.mark.parametrize("name", ["claude", "codex", "mini-swe-agent", "opencode"])
+def test_recipe_names_its_source_and_fills_in_its_own(name: str) -> None:
+    assert name in agent_recipe.names() and len(agent_recipe.names()) == 4
+    text = (agent_recipe.RECIPES / f"{name}.toml").read_text()
+    assert text.startswith("#") and "https://" in text.split("command =")[0]
+    recipe = agent_recipe.load(name)
+    words = recipe.words(PROMPT, "some/model")
+    assert words[0] == recipe.command[0] == recipe.by_hand[0] and "{prompt}" in recipe.by_hand and recipe.install
+    assert "some/model" in words and "some/model" not in recipe.words(PROMPT, "")
+    assert words.count(PROMPT) == (not recipe.takes_stdin)
+    assert not any("{" in word for word in words if word != PROMPT)
 
 
-def test_a_user_is_given_the_line_of_an_agent_that_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_for_a_user_is_of_an_agent_that_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    prompt = "Read a b.md and follow it"
-    assert agent_recipe.own_agent(prompt) == f"claude '{prompt}'"
+    prompt, line = "Read a b.md and follow it", agent_recipe.own_agent
+    assert line(prompt) == f"claude '{prompt}'" and line(prompt, "codex", "mine {prompt}") == f"codex '{prompt}'"
     (tmp_path / "opencode").write_text("#!/bin/sh\n")
     (tmp_path / "opencode").chmod(0o755)
-    assert agent_recipe.own_agent(prompt, "scripted") == f"opencode --prompt '{prompt}'"
-    assert agent_recipe.own_agent(prompt, "codex", "mine {prompt}") == f"codex '{prompt}'"
-    assert agent_recipe.own_agent(prompt, "command", "mine -p {prompt}") == f"mine -p '{prompt}'"
-    assert agent_recipe.own_agent(prompt, "command", "mine") == f"echo '{prompt}' | mine"
-    for name in agent_recipe.names():
-        recipe = agent_recipe.load(name)
-        assert recipe.by_hand[0] == recipe.command[0] and "{prompt}" in recipe.by_hand
+    assert line(prompt, "scripted") == f"opencode --prompt '{prompt}'"
+    assert line(prompt, "command", "mine -p {prompt}") == f"mine -p '{prompt}'"
+    assert line(prompt, "command", "mine") == f"echo '{prompt}' | mine"
 
 
 def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
@@ -67,55 +63,52 @@ def test_named_variables_alone_are_handed_on_and_values_refused() -> None:
         agent_recipe.recipe_for("claude", ModelConfig(agent_home=("nothing",)))
 
 
-def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def executable(path: Path, first: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!{first}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """npm's packages for one of them, a virtual environment with its Python for a script in one, else the file."""
-    prefix = tmp_path / "node"
-    package = prefix / "lib" / "node_modules" / "@acme" / "claude"
-    package.mkdir(parents=True)
-    (package / "cli.js").write_text("#!/usr/bin/env node\n")
-    (package / "cli.js").chmod(0o755)
+
+    def found(recipe: agent_recipe.Recipe) -> tuple[Path, list[Path]]:
+        return agent_recipe.find(recipe)
+
+    prefix, home = tmp_path / "node", tmp_path / "home"
+    cli = executable(prefix / "lib/node_modules/@acme/claude/cli.js", "/usr/bin/env node")
     (prefix / "bin").mkdir()
-    (prefix / "bin" / "claude").symlink_to(package / "cli.js")
+    (prefix / "bin" / "claude").symlink_to(cli)
     monkeypatch.setenv("PATH", str(prefix / "bin"))
-    found = agent_recipe.find(agent_recipe.load("claude"))
-    assert found == (package / "cli.js", [prefix / "lib/node_modules", prefix / "bin"])
+    assert found(agent_recipe.load("claude")) == (cli, [prefix / "lib/node_modules", prefix / "bin"])
     assert agent_recipe.find(agent_recipe.load("claude"), sandboxed=False)[0] == prefix / "bin" / "claude"
 
-    tool = tmp_path / "home" / "tools" / "mini"
-    (tool / "bin").mkdir(parents=True)
-    (tool / "pyvenv.cfg").write_text(f"home = {tmp_path}/python/3.11/bin\n")
-    for place in (tool / "bin" / "mini", tmp_path / "home" / "single"):
-        place.write_text(f"#!{sys.executable}\n")
-        place.chmod(0o755)
-    (tmp_path / "home" / "mini").symlink_to(tool / "bin" / "mini")
-    monkeypatch.setenv("PATH", str(tmp_path / "home"))
-    assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, tmp_path / "python" / "3.11"]
-    single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
-    assert single == (
-        tmp_path / "home" / "single",
-        [tmp_path / "home" / "single", *agent_recipe.located(Path(sys.executable))[1]],
-    )
-    inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
-    assert inside == (Path("/usr/bin/env"), [])
+    mini = executable(home / "tools/mini/bin/mini", sys.executable)
+    (home / "tools/mini/pyvenv.cfg").write_text(f"home = {tmp_path}/python/3.11/bin\n")
+    (home / "mini").symlink_to(mini)
+    single = executable(home / "single", sys.executable)
+    monkeypatch.setenv("PATH", str(home))
+    assert found(agent_recipe.load("mini-swe-agent"))[1] == [home / "tools/mini", tmp_path / "python" / "3.11"]
+    python = agent_recipe.located(Path(sys.executable))[1]
+    assert found(agent_recipe.recipe_for("", ModelConfig(agent="single"))) == (single, [single, *python])
+    assert found(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x"))) == (Path("/usr/bin/env"), [])
 
 
 def test_python_is_shown_with_packages_and_agents_run_nothing(tmp_path: Path) -> None:
-    for folder in ("venv", "python"):
-        (tmp_path / folder / "bin").mkdir(parents=True)
-    python = tmp_path / "python" / "bin" / "python3.11"
+    python, linked = tmp_path / "python" / "bin" / "python3.11", tmp_path / "venv" / "bin" / "python"
+    for path in (python, linked):
+        path.parent.mkdir(parents=True)
     python.write_bytes(b"ELF")
-    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
-    linked = tmp_path / "venv" / "bin" / "python"
     linked.symlink_to(python)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
     both = [tmp_path / "venv", tmp_path / "python"]
-    assert agent_recipe.located(linked) == (linked, both)
-    assert agent_recipe.located(python) == (python, both[1:])
-    shim = tmp_path / "python3"
+    shim, script = tmp_path / "python3", executable(tmp_path / "agent", f"{linked} -B")
     shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
-    assert agent_recipe.located(shim) == (Path(sys.executable), [])
-    script = tmp_path / "agent"
-    script.write_text(f"#!{linked} -B\n")
-    assert agent_recipe.located(script) == (script, [script, *both]) and not (tmp_path / "executed").exists()
+    expected = {linked: (linked, both), python: (python, both[1:]), shim: (Path(sys.executable), [])}
+    expected[script] = script, [script, *both]
+    assert {path: agent_recipe.located(path) for path in expected} == expected
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_word_is_a_script_unless_the_worktree_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

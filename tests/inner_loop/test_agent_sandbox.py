@@ -42,20 +42,24 @@ def worktree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server() -> Iterator[int]:
-    """The port of a server on 127.0.0.1 that sends back the first thing it gets."""
-    listening = socket.create_server(("127.0.0.1", 0))
+def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """Port and socket of a server that sends back the first thing it gets."""
+    at_port, at_path = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+    at_path.bind(str(tmp_path / "door"))
+    at_path.listen()
 
-    def serve() -> None:
+    def serve(listening: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 one, _ = listening.accept()
                 with one:
                     one.sendall(b"echo " + one.recv(4096))
 
-    threading.Thread(target=serve, daemon=True).start()
-    yield listening.getsockname()[1]
-    listening.close()
+    for listening in (at_port, at_path):
+        threading.Thread(target=serve, args=[listening], daemon=True).start()
+    yield at_port.getsockname()[1], tmp_path / "door"
+    for listening in (at_port, at_path):
+        listening.close()
 
 
 def shell(worktree: Path, script: str, **access: Any) -> Ended:
@@ -90,14 +94,11 @@ def test_nothing_beside_the_worktree_is_seen(worktree: Path, monkeypatch: pytest
     os.close(leaked)
     seen = ended.log + ended.errors
     assert ended.exit_code == 0 and CANARY not in seen and "MY_KEY=given" in seen
+    names = python(worktree, "import os; print(*os.environ)", environment={"A": "1"}).log.split()
+    assert {*names} <= {"A", "PATH", "HOME", "TERM", "LANG", "LC_CTYPE"}
     found = "find / -path /proc -prune -o ( -name hidden.npy -o -name ledger.duckdb -o -name beside ) -print"
     (worktree / "link").unlink()
     assert run_sandboxed(agent_job(found.split(), worktree)).log == ""
-
-
-def test_the_environment_is_what_was_given_and_nothing_else(worktree: Path) -> None:
-    ended = python(worktree, "import os; print(*os.environ)", environment={"A": "1"})
-    assert set(ended.log.split()) <= {"A", "PATH", "HOME", "TERM", "LANG", "LC_CTYPE"}
 
 
 def test_metaloops_own_code_is_not_there_while_its_packages_are(worktree: Path) -> None:
@@ -152,37 +153,28 @@ def test_credentials_are_a_copy_in_the_home(worktree: Path, tmp_path: Path) -> N
             shell(worktree, "true", home=home)
 
 
-def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
-    door = tmp_path / "door"
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(door))
-        listening.listen()
-
-        def serve() -> None:
-            one, _ = listening.accept()
-            with one:
-                one.sendall(one.recv(100).upper())
-
-        threading.Thread(target=serve, daemon=True).start()
-        script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['METALOOP_DOOR'])"
-        script += "; s.sendall(b'train'); print(s.recv(100).decode())"
-        ended = python(worktree, script, experiment_socket=door)
-    assert ended.log == "TRAIN\n", ended.errors
-
-
 REACH = """
-import socket, sys
-try:
-    with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=5) as s:
-        s.sendall(b"hi"); print(s.recv(100).decode())
-except OSError as error: print(type(error).__name__)
+import os, socket, sys
+port = socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))
+door = socket.AF_UNIX, os.environ["METALOOP_DOOR"]
+for family, address in (port, door):
+    try:
+        with socket.socket(family) as s:
+            s.settimeout(5)
+            s.connect(address)
+            s.sendall(b"hi")
+            print(s.recv(100).decode())
+    except OSError as error: print(type(error).__name__)
 """
 
 
 @pytest.mark.parametrize(("network", "said"), [("none", "ConnectionRefusedError"), ("full", "echo hi")])
-def test_each_network_reaches_what_it_says(network: Network, said: str, worktree: Path, server: int) -> None:
-    ended = python(worktree, REACH, str(server), network=network)
-    assert ended.log.split("\n")[0] == said, ended.errors
+def test_network_reaches_what_it_says_and_the_door_answers(
+    network: Network, said: str, worktree: Path, server: tuple[int, Path]
+) -> None:
+    port, door = server
+    ended = python(worktree, REACH, str(port), network=network, experiment_socket=door)
+    assert ended.log.splitlines() == [said, "echo hi"], ended.errors
 
 
 def test_disk_and_file_size_are_bounded(worktree: Path) -> None:
@@ -213,16 +205,15 @@ run_sandboxed(agent_job(command, Path({worktree!r})))
 """
 
 
-def test_an_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
-    packages = str(TASKS.parent.parent)
-    script = ABANDONED.format(path=[packages], worktree=str(worktree))
+def test_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
+    script = ABANDONED.format(path=[str(TASKS.parent.parent)], worktree=str(worktree))
+    alive, deadline = worktree / "alive", time.monotonic() + 200
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
-        deadline = time.monotonic() + 200
-        while not (worktree / "alive").exists() and time.monotonic() < deadline:
+        while not alive.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         parent.kill()
     before, deadline = "nothing yet", time.monotonic() + 60
-    while (now := (worktree / "alive").read_text()) != before:  # empty where it died in between its two steps
+    while (now := alive.read_text()) != before:  # empty where it died in between its two steps
         assert time.monotonic() < deadline, "the agent goes on"
         before = now
         time.sleep(1)
@@ -250,25 +241,15 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
     for folder in (worktree, *worktree.parents[:3]):
         os.chmod(folder, 0o755)
     os.chown(worktree, 54321, 54321)
-    packages = TASKS.parent.parent
+    packages = str(TASKS.parent.parent)
     sites = [path for path in sys.path if path.endswith("-packages")]
-    script = AS_A_USER.format(path=[str(packages), *sites], worktree=str(worktree))
-    reach = [
-        os.path.realpath(sys.executable),
-        sys.base_prefix,
-        sys.prefix,
-        str(packages),
-        str(worktree.parent),
-    ]
+    script = AS_A_USER.format(path=[packages, *sites], worktree=str(worktree))
+    reach = [os.path.realpath(sys.executable), sys.base_prefix, sys.prefix, packages, str(worktree.parent)]
     request = {"uid": 54321, "reach": reach, "command": [sys.executable, "-c", script], "keep": []}
-    order = memory_file(marshal.dumps(request))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)], pass_fds=[order], env={},
-            capture_output=True, text=True, timeout=250,
-        )  # fmt: skip
-    finally:
-        os.close(order)
+    with os.fdopen(memory_file(marshal.dumps(request)), "rb") as order:
+        fd = order.fileno()
+        words = [sys.executable, "-I", "-S", "-B", lowered.__file__, str(fd)]
+        done = subprocess.run(words, pass_fds=[fd], env={}, capture_output=True, text=True, timeout=250)
     assert done.stdout.splitlines() == ["None", "1 ['1000'] "], done.stderr
     assert (worktree / "made").stat().st_uid == 54321
 
@@ -290,7 +271,6 @@ def test_shown_folder_may_hold_task_and_study_in_closed_folders(tmp_path: Path, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_shown_folder_that_its_user_may_not_enter_is_refused(worktree: Path, tmp_path: Path) -> None:
-    tool = tmp_path / "tool"
-    tool.mkdir(mode=0o700)
+    (tool := tmp_path / "tool").mkdir(mode=0o700)
     with pytest.raises(UsageError, match=f"{tool} is closed to the user that runs the sandbox of root"):
         shell(worktree, "true", readable=(tool,))

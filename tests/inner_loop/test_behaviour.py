@@ -10,51 +10,49 @@ from tests.inner_loop.play import program
 from trainer.task import Task
 
 QUEUE = "proposers: {queue: 1}"
+PROSE = "# A\n\nDo this, then that.\n"
 IDEAS = ["try `lr=0.1`", "`attention=flash` is not of this task", "think hard", "`+bias`"]
 
 
-def test_prose_changes_nothing_for_a_scripted_researcher(task: Task) -> None:
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("replicates: 1\nscreen: {fraction: 1.0, promote: 0.5}\nproposers: {random: 7}\nhistory: 3", "", True),
+        ("replicates: 2", "", False),
+        ("focus: [unknown]", "", True),
+        ("keep: {least: 0.0}", "", True),
+        ("keep: {least: 0.1}", "", False),
+        ("keep: {rule: better, margin: 1}", "keep: {rule: better, margin: 2}", True),  # not in force
+        ("keep: {rule: margin, margin: 1}", "keep: {rule: margin, margin: 2}", False),
+    ],
+)
+def test_settings_that_have_an_effect_make_another_behaviour(task: Task, one: str, other: str, alike: bool) -> None:
+    assert (behaviour_id(program(one), task) == behaviour_id(program(other), task)) is alike
+
+
+def test_prose_counts_for_a_model_alone(task: Task) -> None:
     one, other = Program.parse("Improve it."), Program.parse("# Work\n\nBe bold.\n\n- and brave\n")
     assert behaviour_id(one, task) == behaviour_id(other, task) == behaviour_id(program(), task)
     assert behaviour_id(one, task, "chat:m") != behaviour_id(other, task, "chat:m")
 
 
+def patch(line: str) -> str:
+    return f"# A\n\nDo this, then that.\n\n```patch:p\n<<<<<<< SEARCH\na\n=======\n{line}\n>>>>>>> REPLACE\n```\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "alike"),
+    ("one", "other", "alike"),
     [
-        ("# A\n\nDo this,\nthen that.\n", True),
-        ("\ufeff# A\r\n\r\n\r\nDo this, then   that.", True),
-        ("# A\n\nDo this, then\tthat.\n\n```patch:p\n<<<<<<< SEARCH\na\n=======\n  b\n>>>>>>> REPLACE\n```\n", False),
-        ("# A\n\nDo this then that.\n", False),
-        ("---\nmetaloop:\n  wave: 3\n---\n# A\n\nDo this, then that.\n", False),
+        (PROSE, "# A\n\nDo this,\nthen that.\n", True),
+        (PROSE, "\ufeff# A\r\n\r\n\r\nDo this, then   that.", True),
+        (PROSE, "# A\n\nDo this then that.\n", False),
+        (PROSE, "---\nmetaloop:\n  wave: 3\n---\n# A\n\nDo this, then that.\n", False),
+        (PROSE, patch("b"), False),
+        (patch("b"), patch("  b"), False),
     ],
 )
-def test_white_space_alone_changes_nothing_for_a_model(task: Task, text: str, alike: bool) -> None:
-    one = behaviour_id(Program.parse("# A\n\nDo this, then that.\n"), task, "chat")
-    assert (behaviour_id(Program.parse(text), task, "chat") == one) is alike
-
-
-@pytest.mark.parametrize(("new", "alike"), [("b", False), ("  b", False), ("    b", True)])
-def test_white_space_in_a_patch_counts_for_a_model(task: Task, new: str, alike: bool) -> None:
-    def patched(line: str) -> str:
-        block = f"```patch:p\n<<<<<<< SEARCH\na\n=======\n{line}\n>>>>>>> REPLACE\n```\n"
-        return behaviour_id(Program.parse(f"# A\n\n{block}"), task, "chat")
-
-    assert (patched(new) == patched("    b")) is alike
-
-
-def test_defaults_that_are_written_out_change_nothing(task: Task) -> None:
-    written = program("replicates: 1\nscreen: {fraction: 1.0, promote: 0.5}\nproposers: {random: 7}\nhistory: 3")
-    assert behaviour_id(written, task) == behaviour_id(program(), task)
-    assert behaviour_id(program("replicates: 2"), task) != behaviour_id(program(), task)
-    assert behaviour_id(program("focus: [unknown]"), task) == behaviour_id(program(), task)
-
-
-def test_fields_of_a_rule_count_only_where_it_is_in_force(task: Task) -> None:
-    one, other = (program(f"keep: {{rule: better, margin: {margin}}}") for margin in (1.0, 2.0))
-    assert behaviour_id(one, task) == behaviour_id(other, task)
-    one, other = (program(f"keep: {{rule: margin, margin: {margin}}}") for margin in (1.0, 2.0))
-    assert behaviour_id(one, task) != behaviour_id(other, task)
+def test_white_space_of_prose_alone_changes_nothing_for_a_model(task: Task, one: str, other: str, alike: bool) -> None:
+    assert (behaviour_id(Program.parse(one), task, "chat") == behaviour_id(Program.parse(other), task, "chat")) is alike
 
 
 def test_ideas_count_where_the_queue_serves_them(task: Task) -> None:

@@ -1,4 +1,4 @@
-"""The bench alone: metering, refusing, recording, moving the head."""
+"""The bench alone, and its meter: metering, refusing, recording, moving the head."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import Proposal
+from inner_loop.events import Experiment, Proposal
+from inner_loop.meter import EPSILON, RunMeter
 from programs.common.errors import EnvironmentProblem
-from tests.events import into, of, typed
+from tests.events import example, into, of, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
@@ -32,17 +33,13 @@ def test_what_cannot_be_afforded_is_refused(trainer: Trainer) -> None:
     assert len(of(events, "experiment")) == 3
 
 
-def test_what_is_set_aside_is_spent_only_when_released(trainer: Trainer) -> None:
-    bench, _ = open_bench(trainer, 3)
-    bench.set_aside(1.5 * FULL)
+def test_budget_set_aside_is_spent_when_released_and_not_closed(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer, 4)
+    bench.set_aside(2.5 * FULL)
     with pytest.raises(BudgetSpent):
         bench.experiment(Proposal(LR))
     bench.set_aside(0)
     assert bench.experiment(Proposal(LR)).ok
-
-
-def test_a_closed_bench_takes_nothing(trainer: Trainer) -> None:
-    bench, _ = open_bench(trainer)
     bench.close()
     with pytest.raises(BudgetSpent):
         bench.experiment(Proposal(LR))
@@ -50,23 +47,19 @@ def test_a_closed_bench_takes_nothing(trainer: Trainer) -> None:
 
 def test_keep_moves_the_head_and_discard_does_not(trainer: Trainer) -> None:
     bench, events = open_bench(trainer)
-    first = bench.experiment(Proposal(LR))
-    bench.decide(first, "discard", "for the test")
-    assert bench.head is bench.baseline
-    second = bench.experiment(Proposal(LR))
-    bench.decide(second, "keep", "for the test")
-    assert bench.head is second
+    for decision, head in (("discard", 0), ("keep", 2)):
+        record = bench.experiment(Proposal(LR))
+        bench.decide(record, decision, "for the test")
+        assert bench.head is bench.history[head]
     assert [e["decision"] for e in of(events, "decision")] == ["baseline", "discard", "keep"]
     with pytest.raises(RuntimeError, match="decided already"):
-        bench.decide(second, "discard", "again")
+        bench.decide(record, "discard", "again")
 
 
-def test_replicates_are_other_training_seeds_of_the_same_source(trainer: Trainer) -> None:
+def test_replicate_has_another_training_seed_of_the_source(trainer: Trainer) -> None:
     bench, _ = open_bench(trainer)
-    again = bench.experiment(Proposal(Edit(), replicate=1))
-    assert again.source == bench.baseline.source
-    assert again.seed != bench.baseline.seed
-    assert again.metric != bench.baseline.metric
+    again, base = bench.experiment(Proposal(Edit(), replicate=1)), bench.baseline
+    assert again.source == base.source and again.seed != base.seed and again.metric != base.metric
     assert bench.next_replicate() == 2
 
 
@@ -116,18 +109,54 @@ class _Unplugged(LocalLauncher):
         raise LauncherFault("no process can be started")
 
 
-def test_a_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data: DataStore) -> None:
+def test_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data: DataStore) -> None:
     events: list[dict[str, object]] = []
     broken = Trainer(trainer.task, data, launcher=_Unplugged(), fixed_steps=True)
-    bench = Bench(
-        broken,
-        run_id="r0",
-        run_seed=3,
-        streams=STREAMS_OF_TESTS,
-        budget_seconds=1,
-        emit=into(events),
-    )
+    how = {"run_id": "r0", "run_seed": 3, "streams": STREAMS_OF_TESTS, "budget_seconds": 1.0, "emit": into(events)}
+    bench = Bench(broken, **how)  # type: ignore[arg-type]
     with pytest.raises(EnvironmentProblem, match="no process can be started"):
         bench.start()
     assert [event["kind"] for event in events] == ["fault"] and "no process" in str(events[0]["reason"])
     assert bench.meter.charged == 0.0
+
+
+# --- its meter ------------------------------------------------------------------------------------------------------
+
+
+def ended(status: str, seconds: float = 2.0, fraction: float = 1.0) -> Experiment:
+    return example(
+        Experiment, status=status, metric=1.0 if status == "ok" else None, fraction=fraction,
+        device_seconds_charged=seconds, device_seconds_spent=seconds,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["ok", "crash", "invalid", "oom", "timeout", "fault"])
+def test_meter_charges_whatever_came_of_an_experiment(status: str) -> None:
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
+    meter.add(ended(status))
+    assert (meter.charged, meter.spent, meter.remaining) == (2.0, 2.0, 8.0)
+    meter.add(ended(status, 10.0))
+    assert (meter.overshoot, meter.remaining, meter.forfeited) == (2.0, 0.0, 0.0) and not meter.affords(0.5)
+
+
+def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
+    meter.add(ended("ok", 6.0))
+    assert meter.affords(4.0) and meter.affords(4.0 + EPSILON / 2)
+    assert not meter.affords(4.0 + 1e-6) and not meter.affords(4.5)
+    meter.aside = 1.0
+    assert meter.remaining == 3.0 and not meter.affords(3.5)
+    assert meter.forfeited == 4.0  # what is set aside is still the run's
+
+
+def test_next_cost_is_expected_from_those_that_ended_well() -> None:
+    """Launch and scoring do not shrink with the fraction: of 4 s, 1 s does."""
+    meter = RunMeter(budget=100.0, prior=4.0, soft=1.0)
+    assert (meter.expected(), meter.expected(0.25)) == (4.0, 3.25)
+    meter.add(ended("crash", 0.5))
+    assert meter.expected() == 4.0
+    meter.add(ended("ok", 5.0))
+    meter.add(ended("ok", 7.0))
+    assert (meter.expected(), meter.expected(0.5)) == (6.0, 5.5)
+    meter.add(ended("ok", 2.0, fraction=0.5))
+    assert (meter.expected(), meter.expected(0.5)) == (6.0, 2.0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from pathlib import Path
 
 import pytest
 
 from inner_loop.chat.notes import LOST
 from programs.common.errors import UsageError
+from programs.program import Program
 from programs.shelf import starter
 from tests.arena.test_chat import alone, of
 from tests.llm import researcher
@@ -102,65 +102,93 @@ def test_a_reply_is_applied_to_what_is_kept_when_its_turn_comes(server: LlmServe
 
 
 @dropped
-def test_a_role_may_pass_and_a_run_cannot_pass_for_ever(server: LlmServer, task: Task) -> None:
-    def answer(body: Body) -> str:
-        if "Your turn, Bea" in prompt_of(body):
-            return "<pass>nothing was kept yet</pass>"
-        return researcher.answer(body)
-
-    server.answer = answer
+def test_role_may_pass_and_a_run_cannot_pass_for_ever(server: LlmServer, task: Task) -> None:
+    no, none = "<pass>nothing was kept yet</pass>", "<pass>no more ideas</pass>"
+    server.answer = lambda body: no if "Your turn, Bea" in prompt_of(body) else researcher.answer(body)
     result, events = alone(task, "---\nmetaloop: {no_repeat: false}\n---\n" + TWO)
-    passes = of(events, "turn")
-    assert (
-        result.experiments == 6
-        and result.reason == ""
-        and {e["proposer"] for e in of(events, "experiment")[1:]} == {"chat: Ada"}
-    )
-    assert passes and {(p["role"], p["fate"], p["reason"]) for p in passes} == {("Bea", "pass", "nothing was kept yet")}
-    assert not [call for call in of(events, "call") if call["purpose"] == "repair"]
+    passes = {(turn["role"], turn["fate"], turn["reason"]) for turn in of(events, "turn")}
+    assert (result.experiments, result.reason) == (6, "") and passes == {("Bea", "pass", "nothing was kept yet")}
+    assert {e["proposer"] for e in of(events, "experiment")[1:]} == {"chat: Ada"}
+    assert "repair" not in {call["purpose"] for call in of(events, "call")}
     assert "- Bea passed: nothing was kept yet" in server.seen[-1]["messages"][1]["content"]
-    server.answer = lambda _: "<pass>no more ideas</pass>"
+    server.answer = lambda _: none
     result, events = alone(task, TWO)
     assert result.state == "finished" and result.experiments == 1 and len(of(events, "call")) <= 2 * LOST + 1
     assert result.reason == "the last 8 turns led to no experiment: 8 pass"
 
 
+def first_prompts(server: LlmServer) -> list[str]:
+    """Of each turn, without repairs."""
+    return [body["messages"][1]["content"] for body in server.seen if len(body["messages"]) == 2]
+
+
 @dropped
 def test_prompts_of_one_wave_differ_and_name_what_trains_beside(server: LlmServer, task: Task) -> None:
-    waves = (
-        TWO.replace("# Two", "---\nmetaloop:\n  wave: 3\n---\n# Two")
-        + "\n## Ideas\n\n- for Bea: be careful\n- be bold\n"
-    )
+    ideas = "\n## Ideas\n\n- for Bea: be careful\n- be bold\n"
+    waves = TWO.replace("# Two", "---\nmetaloop:\n  wave: 3\n---\n# Two") + ideas
     alone(task, waves)
-    prompts = [body["messages"][1]["content"] for body in server.seen if len(body["messages"]) == 2]
-    assert len(set(prompts)) == len(prompts)
-    ideas = [p.partition("Your idea from the queue: ")[2].partition("\n")[0] for p in prompts]
-    assert ideas[0].endswith("] be bold") and ideas[1].endswith("] for Bea: be careful")
+    prompts = first_prompts(server)
+    own = [p.partition("Your idea from the queue: ")[2].partition("\n")[0] for p in prompts]
+    assert own[0].endswith("] be bold") and own[1].endswith("] for Bea: be careful")
     beside = [p.partition("In training")[2].partition("## Your turn")[0].count("\n# ") for p in prompts]
     assert beside[:4] == [0, 1, 2, 3]
     alone(task, waves.partition("## Roles")[0])
-    one = [body["messages"][1]["content"] for body in server.seen[len(prompts) :] if len(body["messages"]) == 2]
-    assert len(set(one)) == len(one)
+    for each in (prompts, first_prompts(server)[len(prompts) :]):
+        assert len(set(each)) == len(each)
 
 
 @dropped
-def test_a_run_goes_on_in_a_context_of_4096_tokens(server: LlmServer, task: Task, tmp_path: Path) -> None:
+def test_run_goes_on_in_a_context_of_4096_tokens(server: LlmServer, task: Task) -> None:
     """The server refuses what is longer, repairs included; the program alone has 600 words, and every log is long."""
-    text = starter("idea-queue").text
-    seen: list[int] = []
+    text, seen = starter("idea-queue").text, list[int]()
 
     def refuse(_: int, body: Body) -> str | None:
         seen.append(len(prompt_of(body).encode()) // 3 + body["max_tokens"])
         return "400" if seen[-1] > 4096 else None
 
     def answer(body: Body) -> str:
-        long = "blah " * 600 + researcher.answer(body)
-        return long if len(server.seen) % 3 else "no edit, " * 400
+        return "blah " * 600 + researcher.answer(body) if len(server.seen) % 3 else "no edit, " * 400
 
     server.fault, server.answer = refuse, answer
     result, events = alone(task, text, context_tokens=4096, reply_tokens=8192)
-    assert result.state == "finished" and result.experiments == 6 and result.reason == ""
-    assert {call["purpose"] for call in of(events, "call")} == {"turn", "repair"} and max(seen) <= 4096
+    assert (result.state, result.experiments, result.reason) == ("finished", 6, "") and max(seen) <= 4096
+    assert {call["purpose"] for call in of(events, "call")} == {"turn", "repair"}
     assert {body["max_tokens"] for body in server.seen} == {819}
     with pytest.raises(UsageError, match=r"the shortest prompt of .* do not fit into a context of 1024"):
         alone(task, text, context_tokens=1024)
+
+
+# --- several programs on one main ------------------------------------------------------------------------------------
+
+
+BOLD = "---\nmetaloop: {wave: 3, no_repeat: true}\n---\n# Bold\n\nTry large steps.\n"
+SHY = "# Shy\n\nTry small steps.\n"
+
+
+def test_night_of_models_takes_turns_and_resumes(server: LlmServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each sees its own text and the one main, and is asked while another trains."""
+    task = planted(tmp_path_factory.mktemp("night") / "task", experiments=12)
+    result, events = alone(task, BOLD, beside=SHY)
+    turns, tried = of(events, "night_turn"), {e["number"]: e for e in of(events, "experiment")}
+    bold, shy = (Program.parse(text).program_id for text in (BOLD, SHY))
+    assert result.state == "finished" and len(tried) == 12
+    for block in {turn["block"] for turn in turns[:-2]}:
+        assert sorted(t["program_id"] for t in turns if t["block"] == block) == sorted([bold, shy])
+    assert all(tried[turn["first"]]["program_id"] == turn["program_id"] for turn in turns)
+    prompts, paid = ["".join(m["content"] for m in body["messages"]) for body in server.seen], len(server.seen)
+    for text in prompts:
+        large = "large steps" in text
+        assert large != ("small steps" in text) and ("no_repeat: true" in text) == large and "wave: 3" not in text
+        assert "trained again with a second seed" in text and "measured once" not in text
+        rows = re.findall(r"(?m)^- (\d+): (.*\(yours\))?", text)
+        mine = bold if large else shy
+        assert all((tried[int(number)].get("program_id") == mine) == bool(yours) for number, yours in rows)
+    first = first_prompts(server)
+    asked = [bold if "large steps" in body["messages"][0]["content"] + body["messages"][1]["content"] else shy
+             for body in server.seen if len(body["messages"]) == 2]  # fmt: skip
+    assert asked == [turn["program_id"] for turn in turns], "nothing is asked for after the last one"
+    assert sum("In training" in text for text in first) == len(turns) - 1, "all but the first"
+    half = [event for event in events if event["kind"] != "run_ended"][: len(events) // 2]
+    again, more = alone(task, BOLD, beside=SHY, recorded=half)
+    assert again.final == result.final and len(server.seen) - paid < paid, "calls are not repeated"
+    assert of([*half, *more], "night_turn") == turns

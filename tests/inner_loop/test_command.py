@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from inner_loop.agents.worktree import clear
 from inner_loop.night import NOTHING_LEFT
 from inner_loop.researchers import command
 from inner_loop.run import run
@@ -72,6 +70,15 @@ def work(
 Play = Callable[..., Played]
 
 
+def said(folder: Path) -> str:
+    """What the agent of a run has printed."""
+    return "".join(path.read_text() for path in sorted((folder / "agent").glob("session-*")))
+
+
+def rows_of(played: Played) -> list[tuple[str, str]]:
+    return [(row["description"], row["decision"]) for row in played.experiments]
+
+
 @pytest.fixture
 def play(trainer: Trainer, agent: MakeAgent) -> Play:
     """A run worked by an agent of the tests, as `work` has it."""
@@ -80,11 +87,6 @@ def play(trainer: Trainer, agent: MakeAgent) -> Play:
         return work(trainer, agent(what), experiments, **more)
 
     return worked
-
-
-def test_a_night_whose_sessions_bring_no_experiment_says_so(play: Play, folder: Path) -> None:
-    played = play("#!/bin/sh\ncat > /dev/null\n", folder=folder, beside=[STOCK])
-    assert (played.result.state, played.result.reason) == ("finished", NOTHING_LEFT)
 
 
 #: It tries a value that follows from the number of experiments so far, so that a run of it can be repeated.
@@ -100,61 +102,57 @@ while code != 3:
 """
 
 
-def test_agents_night_cut_at_an_event_goes_on_to_the_same_main(
-    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_night_of_an_agent_that_is_cut_goes_on(play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each win is trained with the second seed and decided within its turn."""
     monkeypatch.setattr("inner_loop.night.LEAST_REPEATED", 10)
     more: dict[str, Any] = {"folder": folder, "beside": [STOCK], "sandboxed": False, "agent_network": ""}
-    whole = play(COUNTING, 13, **more)
+    whole = play(COUNTING, 11, **more)
     rows, turns = whole.experiments, of(whole.events, "night_turn")
     wins = [row for row in rows if row["decision"] == "keep"]
     again = [rows[row["number"] + 1] for row in wins]
     assert [(e["source_id"], e["decision"]) for e in again] == [(e["source_id"], "replicate") for e in wins] != []
-    assert [sum(not row["replicate"] for row in rows[2 : turns[1]["first"]]), len(turns)] == [6, 2]
+    assert len(turns) == 2
     events = [event for event in whole.events if event["kind"] != "agent"]
-    for cut in range(2, len(events), 13):
-        rest = play(COUNTING, 13, recorded=events[:cut], **more)
-        assert rest.result.final == whole.result.final, cut
+    for cut in (5, len(events) - 6):
+        rest = play(COUNTING, 11, recorded=events[:cut], **more)
         resumed = [*events[:cut], *(event for event in rest.events if event["kind"] != "agent")]
-        assert told(resumed) == told(events), cut
+        assert told(resumed) == told(events) and rest.result.final == whole.result.final, cut
+    idle = play("#!/bin/sh\ncat > /dev/null\n", folder=folder / "idle", beside=[STOCK])
+    assert (idle.result.state, idle.result.reason) == ("finished", NOTHING_LEFT)
 
 
-def said(folder: Path) -> str:
-    return "".join(path.read_text() for path in sorted((folder / "agent").glob("session-*")))
-
-
-def test_an_agent_works_and_what_it_keeps_is_the_result(play: Play, folder: Path) -> None:
+def test_agent_whose_change_is_kept_has_it_as_result(play: Play, folder: Path) -> None:
     played = play("steady.py", folder=folder)
     edits = [(e["edit"]["set"], e["status"], e["decision"]) for e in played.experiments]
     assert edits[0] == ({}, "ok", "baseline")
-    assert ({"LR": 0.1}, "ok", "keep") in edits and ({"FAULT": "raise"}, "crash", "discard") in edits
-    assert ({"LR": 0.001}, "ok", "discard") in edits and ({"MOMENTUM": 0.9}, "ok", "keep") in edits
-    kept = [e for e in played.experiments if e["decision"] == "keep"]
-    assert played.result.final.source_id == kept[-1]["source_id"]
-    assert played.result.final_metric == kept[-1]["metric"] < played.experiments[0]["metric"]
-    assert played.result.charged == pytest.approx(8 * FULL) and played.result.state == "finished"
-    cited = {one for e in played.experiments for one in e["directive_ids"]}
-    assert cited == {TEXT.directives[2].directive_id}
+    for edit in (
+        ({"LR": 0.1}, "ok", "keep"),
+        ({"FAULT": "raise"}, "crash", "discard"),
+        ({"LR": 0.001}, "ok", "discard"),
+    ):
+        assert edit in edits
+    kept, result = played.decided("keep"), played.result
+    assert [e["edit"]["set"] for e in kept] == [{"LR": 0.1}, {"MOMENTUM": 0.9}] or len(kept) > 2
+    assert (result.state, result.final.source_id) == ("finished", kept[-1]["source_id"])
+    assert result.final_metric == kept[-1]["metric"] < played.experiments[0]["metric"]
+    assert result.charged == pytest.approx(8 * FULL)
+    assert {one for e in played.experiments for one in e["directive_ids"]} == {TEXT.directives[2].directive_id}
     assert not (folder / "agent" / "worktree").exists()
     log = subprocess.run(["git", "-C", folder, "log", "--format=%s"], capture_output=True, text=True).stdout
     assert log.split("\n")[-3:] == ["LR 0.1", "baseline", ""]
 
 
-def test_a_stock_program_works_to_the_letter(play: Play, folder: Path) -> None:
+def test_agent_that_follows_stock_to_the_letter_works(play: Play, folder: Path) -> None:
     """Commits, run.log, grep of val_bpb and results.tsv as the original has them; the bench follows its commits."""
     played = play("stock.sh", 5, folder=folder, text=STOCK)
     table = [line.split("\t") for line in said(folder).splitlines() if line.count("\t") == 4]
-    statuses = [(row[3], row[4]) for row in table[1:]]
-    assert statuses[:4] == [
-        ("keep", "baseline"), ("keep", "larger steps"), ("crash", "an idea that breaks"), ("discard", "smaller steps"),
+    statuses = [(row[4], row[3]) for row in table[1:5]]
+    assert statuses == [
+        ("baseline", "keep"), ("larger steps", "keep"), ("an idea that breaks", "crash"), ("smaller steps", "discard"),
     ]  # fmt: skip
-    ours = [(e["decision"], e["description"]) for e in played.experiments]
-    assert [d for d, _ in ours[:4]] == ["baseline", "keep", "discard", "discard"]
-    assert [text for _, text in ours[1:4]] == ["larger steps", "an idea that breaks", "smaller steps"]
-    values = {row[4]: float(row[1]) for row in table[1:]}
-    assert values["larger steps"] == pytest.approx(played.experiments[1]["metric"], abs=1e-6)
-    assert len(played.experiments) == 5  # the baseline was not paid for twice
+    ours = [(text, "discard" if status == "crash" else status) for text, status in statuses[1:]]
+    assert rows_of(played)[1:4] == ours and len(played.experiments) == 5, "the baseline is not paid for twice"
+    assert float(table[2][1]) == pytest.approx(played.experiments[1]["metric"], abs=1e-6)
 
 
 @pytest.mark.slow
@@ -172,15 +170,9 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
     assert first["directive_ids"] == [] and "no directive" in heard and "prepare.py was changed here" in heard
     # the bench's figure is the only one under the metric's name, and the lie is marked
     assert "# nll: 0.000001" in heard and f"nll:              {second['metric']:.6f}" in heard
-    for refusal in (
-        "symbolic links are not followed",
-        "not a regular file",
-        "No such file",
-        "not UTF-8",
-        "more than 65536",
-    ):
+    for refusal in ("symbolic links are not followed", "not a regular file", "No such file", "not UTF-8",
+                    "more than 65536", "invalid request: charged: Extra inputs", "no experiment 999999"):  # fmt: skip
         assert refusal in heard, refusal
-    assert "invalid request: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
     assert sum(e["device_seconds_charged"] for e in played.experiments) <= 8 * FULL + 1e-9
     assert len(played.experiments) == 8 and played.result.charged == pytest.approx(8 * FULL)
     assert all(e["metric"] is None or e["metric"] > 0.1 for e in played.experiments)
@@ -192,71 +184,28 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: MakeAgent, tmp_path: Path) -> None:
-    """Cut at any event: history, charges, head and work tree are as they were, and nothing is run twice."""
+def test_run_of_an_agent_that_is_cut_goes_on_as_before(trainer: Trainer, agent: MakeAgent, tmp_path: Path) -> None:
+    """Cut at any event: history, charges, head, notes and work tree are as they were, and nothing is run twice."""
     whole = work(trainer, agent("steady.py"), 8, folder=tmp_path / "whole")
     ours = [event for event in whole.events if event["kind"] != "agent"]
     look = agent("#!/bin/sh\nexperiment status; git log --format=%s; cat results.tsv train.py NOTES.md; exit 0\n")
-    for cut in (2, 3, 5, 8):
-        folder = tmp_path / f"cut{cut}"
-        (folder / "agent").mkdir(parents=True)
-        (folder / "agent" / "NOTES.md").write_text("remember this")
-        before = ours[:cut]
+    for cut, notes in ((3, "agent/NOTES.md"), (8, "agent/worktree/NOTES.md")):  # the second was killed
+        folder, before = tmp_path / f"cut{cut}", ours[:cut]
+        (folder / notes).parent.mkdir(parents=True)
+        (folder / notes).write_text("remember this")
         after = work(trainer, look, 8, folder=folder, recorded=before)
         count = len(of(before, "experiment"))
         resumed = [*before, *of(after.events, "decision")]  # of the last experiment, where it was lacking
         assert resumed == ours[: len(resumed)] and not after.experiments and after.result.experiments == count
         assert after.result.forfeited == pytest.approx((8 - count) * FULL)
         heard = said(folder)
-        assert "remember this" in heard and "the untouched baseline" in heard
-        assert after.result.final.text() in heard
+        assert "remember this" in heard and "the untouched baseline" in heard and after.result.final.text() in heard
+        assert (folder / "agent" / "NOTES.md").read_text() == "remember this"
     again = work(trainer, agent("steady.py"), 8, folder=tmp_path / "again", recorded=ours[:5])
     assert again.result.charged == pytest.approx(8 * FULL)
 
 
-def test_sources_that_a_diff_does_not_tell_are_recalled_too(play: Play, tmp_path: Path) -> None:
-    script = """#!/usr/bin/env python3
-import subprocess
-from pathlib import Path
-text = Path("train.py").read_bytes()
-Path("train.py").write_bytes(text.replace(b"LR = 0.01", b"LR = 0.1").rstrip(b"\\n"))  # no newline at its end
-subprocess.run(["experiment"])
-subprocess.run(["git", "commit", "-qam", "x"])
-Path("train.py").write_bytes(text.replace(b"\\n", b"\\r\\n"))
-subprocess.run(["experiment"])
-subprocess.run(["git", "commit", "-qam", "x"])
-Path("train.py").write_bytes(text.replace(b"BATCH = 32", b"BATCH = 16  # a\\x0cb --- a/train.py"))
-subprocess.run(["experiment"])
-subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"])  # back to an earlier one
-"""
-    whole = play(script, 4, folder=tmp_path / "a")
-    assert [e["status"] for e in whole.experiments] == ["ok"] * 4
-    assert whole.result.final.source_id == whole.experiments[1]["source_id"]
-    after = play("#!/bin/sh\ntrue\n", 4, folder=tmp_path / "a", recorded=whole.events)
-    assert after.result.final == whole.result.final and not after.experiments
-
-
-def test_agent_that_ends_early_starts_again_while_it_progresses(play: Play, folder: Path) -> None:
-    script = """#!/bin/bash
-echo "note $RANDOM" >> NOTES.md
-[ $(wc -l < NOTES.md) -gt 3 ] && exit 0
-sed -i "s/^LR = .*/LR = 0.0$(wc -l < NOTES.md)5/" train.py
-experiment && git commit -qam "one more"
-"""
-    played = play(script, 9, folder=folder)
-    sessions = of(played.events, "agent", what="session")
-    assert [s["experiments"] for s in sessions] == [1, 1, 1, 0]
-    assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
-
-
-def test_notes_of_a_killed_run_are_in_the_next_worktree(play: Play, folder: Path) -> None:
-    (folder / "agent" / "worktree").mkdir(parents=True)
-    (folder / "agent" / "worktree" / "NOTES.md").write_text("left behind")
-    play("#!/bin/sh\ncat NOTES.md\n", folder=folder)
-    assert "left behind" in said(folder) and (folder / "agent" / "NOTES.md").read_text() == "left behind"
-
-
-def test_living_files_survive_a_reset_and_a_new_session(play: Play, folder: Path) -> None:
+def test_agent_that_progresses_starts_again_with_its_files(play: Play, folder: Path) -> None:
     script = """#!/bin/bash
 cat roles/critic.md
 echo "seen" >> log/found.md
@@ -271,21 +220,47 @@ git reset -q --hard
     played = play(script, 9, folder=folder, text=text)
     sessions = of(played.events, "agent", what="session")
     assert [s["experiments"] for s in sessions] == [1, 1, 0] and "- Doubt it." in said(folder)
+    assert played.result.state == "finished" and played.result.forfeited == pytest.approx(6 * FULL)
     assert (folder / "agent" / "living" / "log" / "found.md").read_text() == "begun\nseen\nseen\nseen\n"
-    cited = [e["directive_ids"] for e in played.experiments[1:]]
-    assert cited == [[text.directives[1].directive_id]] * 2
+    assert [e["directive_ids"] for e in played.experiments[1:]] == [[text.directives[1].directive_id]] * 2
 
 
-def test_an_agent_that_fails_before_it_ran_anything_is_an_error(play: Play, trainer: Trainer) -> None:
-    result = play("#!/bin/sh\necho no key >&2; exit 3\n").result
-    assert result.state == "stopped" and "exit code 3: no key" in result.reason
-    result = play("#!/bin/sh\nexec /not/shown/here\n").result  # a shim whose target is elsewhere
-    assert result.problem and "exit code 127" in result.reason
-    assert result.problem.hint and "--set agent_readable=PATH" in result.problem.hint
-    with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
-        work(trainer, "no-such-agent --yes")
-    with pytest.raises(UsageError, match="names no agent"):
-        work(trainer, "")
+@pytest.mark.parametrize(
+    ("script", "reason", "hint"),
+    [
+        ("#!/bin/sh\necho no key >&2; exit 3\n", "exit code 3: no key", ""),
+        ("#!/bin/sh\nexec /not/shown/here\n", "exit code 127", "--set agent_readable=PATH"),  # a shim
+        (
+            f"#!{os.path.realpath(sys.executable)}\nimport beside\n",
+            "No module named 'beside'",
+            "--set agent_readable=PATH",
+        ),
+    ],
+)
+def test_agent_that_fails_at_once_is_an_error(play: Play, tmp_path: Path, script: str, reason: str, hint: str) -> None:
+    result = play(script).result
+    assert result.state == "stopped" and reason in result.reason and result.problem
+    assert hint in (result.problem.hint or "")
+    if "beside" in reason:
+        (tmp_path / "bin" / "beside.py").write_text("raise SystemExit(5)\n")
+        assert "exit code 5" in play(script, agent_readable=(str(tmp_path / "bin"),)).result.reason
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "why"),
+    [
+        ("no-such-agent --yes", EnvironmentProblem, "'no-such-agent' is not installed"),
+        ("", UsageError, "names no agent"),
+        (f"cat {BLOBS}/data.py", UsageError, "which agents must not see"),
+        ("cat {folder}/.env", UsageError, "may contain keys"),
+    ],
+)
+def test_command_without_agent_is_refused(
+    trainer: Trainer, tmp_path: Path, command: str, error: type[Exception], why: str
+) -> None:
+    (tmp_path / ".env").write_text("KEY=4711")
+    with pytest.raises(error, match=why):
+        work(trainer, command.format(folder=tmp_path))
 
 
 OWN_SCRIPT = """#!/usr/bin/env python3
@@ -297,105 +272,52 @@ subprocess.run(["experiment"])
 """
 
 
-@pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=SANDBOXED), False], ids=["sandbox", "no sandbox"])
-@pytest.mark.parametrize("how", ["relative", "interpreter", "link", "home", "PATH"])
-def test_a_script_of_the_users_own_works_by_its_name_alone(
-    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, sandboxed: bool
+@pytest.mark.parametrize(
+    ("command", "sandboxed"),
+    [
+        ("./experiment", True),  # a name that the sandbox has itself
+        (f"{sys.executable} my-agent.py", True),
+        ("bin/linked", True),
+        ("~/my-agent.py", False),
+        ("linked", False),  # in PATH
+    ],
+)
+def test_script_of_the_user_works_by_its_name_alone(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, sandboxed: bool
 ) -> None:
     """In a home that is closed to others, as is the script."""
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
-    script = home / ("experiment" if how == "relative" else "my-agent.py")  # a name that the sandbox has itself
+    script = home / ("experiment" if "experiment" in command else "my-agent.py")
     script.write_text(OWN_SCRIPT)
-    script.chmod(0o700)
-    home.chmod(0o700)
+    for closed in (script, home):
+        closed.chmod(0o700)
     (home / "bin" / "linked").symlink_to(script)
     monkeypatch.chdir(home)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
-    command = {
-        "relative": "./experiment",
-        "interpreter": f"{sys.executable} my-agent.py",
-        "link": "bin/linked",
-        "home": "~/my-agent.py",
-        "PATH": "linked",
-    }[how]
-    more: dict[str, Any] = {} if sandboxed else {"agent_network": ""}
-    played = work(trainer, command, 3, sandboxed=sandboxed, **more)
+    played = work(trainer, command, 3, sandboxed=sandboxed, agent_network="none" if sandboxed else "")
     assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
 
 
-def test_a_script_that_agents_must_not_see_is_refused(trainer: Trainer, tmp_path: Path) -> None:
-    key = tmp_path / ".env"
-    key.write_text("KEY=4711")
-    for word, why in ((f"{BLOBS}/data.py", "which agents must not see"), (key, "may contain keys")):
-        with pytest.raises(UsageError, match=why):
-            work(trainer, f"cat {word}")
-
-
-def test_what_lies_beside_a_script_needs_its_folder(trainer: Trainer, tmp_path: Path) -> None:
-    script = tmp_path / "scripts" / "agent.py"
-    script.parent.mkdir()
-    script.write_text("import beside\nraise SystemExit(5)\n")
-    (script.parent / "beside.py").touch()
-    command = f"{sys.executable} {script}"
-    problem = work(trainer, command).result.problem
-    assert problem and problem.message.endswith("No module named 'beside'")
-    assert problem.hint and "--set agent_readable=PATH" in problem.hint
-    problem = work(trainer, command, agent_readable=(str(script.parent),)).result.problem
-    assert problem and "exit code 5" in problem.message
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folders are closed to the agent's uid")
-def test_a_readable_folder_may_hold_a_closed_study(play: Play, folder: Path, tmp_path: Path) -> None:
-    (folder / "agent").mkdir(parents=True)
-    folder.chmod(0o700)
-    folder.parent.chmod(0o755)
-    played = play(OWN_SCRIPT, 3, folder=folder, agent_readable=(str(folder.parent),))
-    assert [e["decision"] for e in played.experiments] == ["baseline", "keep"]
-
-
-def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(play: Play) -> None:
+def test_run_ends_at_its_wall_time_and_may_be_stopped(play: Play) -> None:
     sleeper = "#!/bin/sh\nsed -i 's/^LR = .*/LR = 0.1/' train.py; experiment; sleep 3600\n"
     played = play(sleeper, max_wall=4.0)
-    assert played.result.state == "finished"
-    decided = [e["decision"] for e in played.experiments]
-    assert decided in (["baseline", "keep"], ["baseline"])  # a busy machine gets no further in that time
+    decided = [e["decision"] for e in played.experiments]  # a busy machine gets no further in that time
+    assert played.result.state == "finished" and decided in (["baseline", "keep"], ["baseline"])
     events: list[Event] = []
     stopped = play(sleeper, events=events, should_stop=lambda: len(events) > 2)
     assert stopped.result.state == "stopped" and stopped.result.experiments == 2
     assert [e["kind"] for e in events] == ["experiment", "decision", "experiment", "decision"]
 
 
-def test_agent_sees_no_study_no_task_and_no_environment_of_ours(
-    play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_agent_sees_no_study_task_and_variables(play: Play, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "canary-4711")
     monkeypatch.setenv("MY_KEY", "given-to-it")
     (folder / "ledger").mkdir(parents=True)
     (folder / "ledger" / "worker.jsonl").write_text("canary-4711")
-    script = (
-        f"#!/bin/sh\nenv; cat {folder}/ledger/* ../../ledger/* {BLOBS}/data.py; ls {BLOBS}; cat prepare.py README.md\n"
-    )
-    play(script, folder=folder, agent_env=("MY_KEY",))
+    seen = f"{folder}/ledger/* ../../ledger/* {BLOBS}/data.py prepare.py README.md"
+    play(f"#!/bin/sh\nenv; ls {BLOBS}; cat {seen}\n", folder=folder, agent_env=("MY_KEY",))
     heard = said(folder)
     assert "canary-4711" not in heard and "MY_KEY=given-to-it" in heard
     assert "METALOOP_DOOR=" in heard and "def make(" not in heard and "You are the researcher" in heard
-
-
-def test_a_strangers_worktree_is_removed_whatever_it_holds(tmp_path: Path) -> None:
-    deep = tmp_path / "worktree"
-    deep.mkdir()
-    (deep / "closed").mkdir()
-    (deep / "closed" / "file").touch()
-    (deep / "closed").chmod(0)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "stays").touch()
-    (deep / "link").symlink_to(tmp_path / "outside")
-    made = subprocess.run(
-        [sys.executable, "-c", "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"], cwd=deep, check=False
-    )
-    assert made.returncode == 0
-    clear(deep)
-    assert not os.path.lexists(deep) and (tmp_path / "outside" / "stays").exists()
-    shutil.rmtree(tmp_path / "outside")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inner_loop.bench import Bench
-from inner_loop.comparison import decide_by, difference, gain_text
+from inner_loop.comparison import decide_by, difference
 from inner_loop.events import Experiment, Proposal
 from inner_loop.scripted import keep
 from inner_loop.scripted.trials import Trials
@@ -84,15 +84,12 @@ def test_difference_of_rows_is_paired_row_by_row(bench: Bench) -> None:
     rng = np.random.default_rng(1)
     shared = rng.normal(size=400)
     old, new = shared + 0.01 * rng.normal(size=400), shared - 0.05
-    names = [bench.data.row_store.put(values) for values in (old, new)]
-    for at, name in enumerate(names):
-        first = bench.history[at]
-        bench.history[at] = replace(first, rows=name)
+    for at, values in enumerate((old, new)):
+        bench.history[at] = replace(bench.history[at], rows=bench.data.row_store.put(values))
     found = difference(bench, bench.history[1], bench.history[0])
     expected = paired(bench.task.sign, [old], [new])
     assert found and found.se == pytest.approx(expected.se) and expected.se and expected.se < 0.001
-    with_two = replace(bench.history[1], replicate=1)
-    bench.history += [with_two, replace(bench.history[0], replicate=1)]
+    bench.history += [replace(record, replicate=1) for record in bench.history[1::-1]]
     again = difference(bench, bench.history[1], bench.history[0])
     assert again and again.se == pytest.approx(expected.se), "a second seed on the same rows reduces nothing"
 
@@ -129,7 +126,6 @@ def test_difference_of_an_exact_metric_has_an_error_of_zero(bench: Bench) -> Non
 @pytest.mark.parametrize(
     ("gain", "se", "decision", "any_gain"),
     [
-        (0.2, 0.1, "keep", "keep"),
         (0.1, 0.1, "keep", "keep"),
         (0.09, 0.1, "undecided", "keep"),
         (-0.09, 0.1, "undecided", "discard"),
@@ -140,9 +136,7 @@ def test_difference_of_an_exact_metric_has_an_error_of_zero(bench: Bench) -> Non
         (0.0, 0.0, "discard", "discard"),
     ],
 )
-def test_a_gain_is_kept_from_one_standard_error_on(
-    bench: Bench, gain: float, se: float | None, decision: str, any_gain: str
-) -> None:
+def test_gain_of_one_error_is_kept(bench: Bench, gain: float, se: float | None, decision: str, any_gain: str) -> None:
     assert decide_by(bench, Difference(gain, se)) == decision and decide_by(bench, None) == "discard"
     bench.kept_errors = 0.0
     assert decide_by(bench, Difference(gain, se)) == any_gain
@@ -192,8 +186,3 @@ def test_recalled_decision_has_its_gain_and_error(cached: Trainer) -> None:
     again.recall(StoredSources(None))
     assert (again.history[1].decision, again.history[1].gain, again.history[1].gain_se) == ("undecided", 0.004, 0.009)
     assert not more, "nothing is recorded twice"
-
-
-def test_gain_text_has_the_error_where_it_is_known() -> None:
-    assert gain_text(Difference(0.004, 0.0091)) == "+0.004 ± 0.0091"
-    assert gain_text(Difference(-0.5, None)) == "-0.5"

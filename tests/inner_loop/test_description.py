@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,34 +27,43 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("researcher", [*RESEARCHERS.built_in, "command:codex"])
-def test_every_researcher_is_described_by_its_registry(researcher: str) -> None:
+def test_researcher_of_each_kind_is_described(researcher: str) -> None:
     description = describe(researcher)
     assert description.name == researcher and description.more == researcher.partition(":")[2]
 
 
-def test_a_researcher_without_a_description_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_researcher_without_a_description_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(RESEARCHERS), "get", lambda *_: lambda program, task, seed, context: None)
-    description = describe("sweep")
-    assert type(description) is ResearcherDescription and description.installed() == {}
-    description.preflight(ModelConfig(), True)
-    assert description.settle(ModelConfig(), True) == ModelConfig() and not description.asks_consent(
-        ModelConfig(), True
-    )
-    description.try_once(Task.load("strokes"), ModelConfig(), True)
-    assert description.cost_line(Task.load("strokes"), ModelConfig(), 9) == ("", {})
+    plain, task, config = describe("sweep"), Task.load("strokes"), ModelConfig()
+    plain.preflight(config, True)
+    plain.try_once(task, config, True)
+    assert type(plain) is ResearcherDescription and plain.installed() == {} and plain.settle(config, True) == config
+    assert not plain.asks_consent(config, True) and plain.cost_line(task, config, 9) == ("", {})
 
 
-def test_an_unknown_researcher_is_refused() -> None:
-    with pytest.raises(NotFound, match="no researcher 'clod'"):
-        describe("clod")
-    with pytest.raises(NotFound, match="no recipe for an agent 'clod'"):
-        describe("command:clod").preflight(ModelConfig(), True)
-
-
-@pytest.mark.parametrize("researcher", ["scripted:x", "chat:x"])
-def test_a_name_that_the_kind_does_not_take_is_refused(researcher: str) -> None:
-    with pytest.raises(UsageError, match=f"{researcher}: {researcher[:-2]} takes no name after a colon"):
-        describe(researcher)
+@pytest.mark.parametrize(
+    ("researcher", "config", "sandboxed", "error", "message"),
+    [
+        ("clod", {}, True, NotFound, "no researcher 'clod'"),
+        ("command:clod", {}, True, NotFound, "no recipe for an agent 'clod'"),
+        ("scripted:x", {}, True, UsageError, "scripted:x: scripted takes no name after a colon"),
+        ("chat:x", {}, True, UsageError, "chat:x: chat takes no name after a colon"),
+        ("chat", {}, True, UsageError, "a chat researcher needs a model"),
+        (
+            "command",
+            {"agent": "true", "agent_network": "none"},
+            False,
+            UsageError,
+            "agent_network is for an agent in a",
+        ),
+        ("command", {"agent": "no-such-program"}, False, EnvironmentProblem, "'no-such-program' is not installed"),
+    ],
+)
+def test_researcher_that_cannot_start_is_refused(
+    researcher: str, config: dict[str, Any], sandboxed: bool, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        describe(researcher).preflight(ModelConfig(**config), sandboxed)
 
 
 @pytest.mark.parametrize("researcher", ["scripted", "chat", "command:codex"])
@@ -72,10 +82,8 @@ def test_models_need_a_key_and_an_agreement(researcher: str, monkeypatch: pytest
     assert not description.asks_consent(MODEL, True)
 
 
-def test_chat_needs_a_model_and_a_replay_those_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_that_is_replayed_needs_the_models_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     chat = describe("chat")
-    with pytest.raises(UsageError, match="a chat researcher needs a model"):
-        chat.preflight(ModelConfig(), True)
     monkeypatch.setenv("METALOOP_REPLAY", "tape")
     chat.preflight(MODEL, True)
     chat.try_once(Task.load("strokes"), MODEL, True)
@@ -90,6 +98,10 @@ def test_the_cost_of_chat_has_its_limits_and_asks_for_a_price() -> None:
     assert facts["researcher"] == "chat" and facts["usd"] is None and facts["call_timeout_s"] == 300.0
     priced = ModelConfig(models=MODEL.models, prices={"openai/test": (1.0, 2.0)}, max_usd=1e-9)
     assert "--set prices" not in describe("chat").cost_line(Task.load("strokes"), priced, 9)[0]
+    assert set(LIMITS) < set(ModelConfig.model_fields)
+    stored = ModelConfig(models=("a",), max_usd=1.0, patience=9.0)
+    resumed = stored.with_limits(ModelConfig(models=("b",), max_usd=2.0, reply_tokens=7))
+    assert resumed == ModelConfig(models=("a",), max_usd=2.0, patience=9.0), "a resumed study has other limits alone"
 
 
 def test_an_agent_says_whether_its_calls_are_metered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +124,6 @@ def test_an_agent_says_whether_its_calls_are_metered(monkeypatch: pytest.MonkeyP
     assert codex.asks_consent(direct, True) == MAY_COST and codex.asks_consent(direct, False) == UNCONFINED
 
 
-def test_what_an_agent_without_a_sandbox_ignores_is_refused() -> None:
-    agent = describe("command")
-    with pytest.raises(UsageError, match="--set agent_network is for an agent in a sandbox"):
-        agent.preflight(ModelConfig(agent="true", agent_network="none"), False)
-    with pytest.raises(EnvironmentProblem, match="'no-such-program' is not installed here"):
-        agent.preflight(ModelConfig(agent="no-such-program"), False)
-
-
 def test_an_agent_without_a_key_uses_the_login_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     codex, direct = describe("command:codex"), ModelConfig(agent_direct=True)
@@ -131,10 +135,3 @@ def test_an_agent_without_a_key_uses_the_login_of_the_user(monkeypatch: pytest.M
     assert codex.settle(ModelConfig(max_usd=1.0), True).agent_direct is False
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     assert codex.settle(ModelConfig(), True) == ModelConfig()
-
-
-def test_limits_differ_when_a_study_is_resumed_and_nothing_else() -> None:
-    assert set(LIMITS) < set(ModelConfig.model_fields)
-    stored = ModelConfig(models=("a",), max_usd=1.0, patience=9.0)
-    resumed = stored.with_limits(ModelConfig(models=("b",), max_usd=2.0, reply_tokens=7))
-    assert resumed == ModelConfig(models=("a",), max_usd=2.0, patience=9.0)

@@ -48,19 +48,17 @@ pytestmark = pytest.mark.usefixtures("litellm_loaded")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_call_after_the_cap_is_402_and_ends_the_run(api: ApiServer, kind: str, tmp_path: Path) -> None:
-    with calling(api, study=tmp_path, max_tokens=2600) as caller:
-        answers = [caller.ask(kind) for _ in range(100)]
+    with calling(api, study=tmp_path, max_tokens=1300) as caller:
+        answers = [caller.ask(kind) for _ in range(60)]
         codes = [answer.status_code for answer in answers]
-        passed = codes.index(402)
-        assert passed > 10 and set(codes[passed:]) == {402}
-        error = answers[-1].json()
-        assert "--set max_tokens=2600 is reached" in error["error"]["message"]
+        passed, error = codes.index(402), answers[-1].json()["error"]
+        assert passed > 5 and set(codes[passed:]) == {402}
+        assert "--set max_tokens=1300 is reached" in error["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
-        assert error["error"]["type"] == "billing_error" and error["error"]["code"] == "insufficient_quota"
+        assert (error["type"], error["code"]) == ("billing_error", "insufficient_quota")
         assert isinstance(caller.gateway.meter.problem, CapReached)
-    spent = SpendLimiter(tmp_path).spent()
-    told = [call["tokens"] for call in caller.events]
-    assert spent.tokens == sum(api.billed) == sum(told) and 2600 <= spent.tokens < 2600 + told[-1]
+    spent, told = SpendLimiter(tmp_path).spent(), [call["tokens"] for call in caller.events]
+    assert spent.tokens == sum(api.billed) == sum(told) and 1300 <= spent.tokens < 1300 + told[-1]
     assert len(api.seen) == len(caller.events) == passed
 
 
@@ -81,9 +79,7 @@ def test_calls_at_once_pass_a_cap_by_less_than_one(api: ApiServer, tmp_path: Pat
     assert sorted(call["number"] for call in caller.events) == list(range(len(caller.events)))
 
 
-def test_cap_with_one_token_a_byte_is_exceeded_by_one_call(
-    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cap_by_bytes_is_passed_by_one_call(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rare letters and random text take a token a byte; 24 calls at once may exceed a cap by one of them."""
     monkeypatch.setattr(server, "tokens_of", len)
     api.delay, cap = 0.05, 40_000
@@ -126,18 +122,26 @@ def test_writing_to_a_one_hour_cache_costs_twice_the_input(price: Any, tmp_path:
 
 
 def test_cap_in_dollars_without_a_price_refuses_the_call(api: ApiServer) -> None:
+    """Without a cap, the call is counted; its number follows those of the run that is resumed."""
     with calling(api, max_usd=1.0) as caller:
-        response = caller.ask("chat", model="nobody-knows")
+        response, problem = caller.ask("chat", model="nobody-knows"), caller.gateway.meter.problem
         assert response.status_code == 402 and "no price is known for nobody-knows" in response.text
-        assert isinstance(caller.gateway.meter.problem, UsageError)
-        assert "--set prices=openai/nobody-knows=" in caller.gateway.meter.problem.hint
+        assert isinstance(problem, UsageError) and "--set prices=openai/nobody-knows=" in problem.hint
     assert not api.seen and not caller.events
-
-
-def test_call_without_a_price_or_cap_is_counted(api: ApiServer) -> None:
-    with calling(api) as caller:
+    before = [example(CallEvent, run_id="r0", number=6).to_record(), example(CallEvent, number=9).to_record()]
+    with calling(api, recorded=before) as caller:
         assert caller.ask("chat", model="nobody-knows").status_code == 200
-    assert caller.events[0]["usd"] is None and caller.events[0]["tokens"] == sum(api.billed)
+    (event,) = caller.events
+    assert (event["usd"], event["tokens"], event["number"]) == (None, sum(api.billed), 7)
+
+
+def test_api_that_is_not_there_is_502_and_free(api: ApiServer, tmp_path: Path) -> None:
+    with ApiServer(lambda _: TEXT) as gone:
+        pass
+    with calling(gone, study=tmp_path, max_tokens=10_000) as caller:
+        response = caller.ask("messages")
+    assert response.status_code == 502 and response.json()["type"] == "error"
+    assert caller.events[0]["lost_tokens"] == 0
 
 
 def test_estimate_of_a_call_is_by_its_longest_reply(api: ApiServer) -> None:
@@ -182,16 +186,6 @@ def test_fault_of_an_api_is_answered_and_charged(api: ApiServer, fault: str, str
     assert SpendLimiter(tmp_path).spent().tokens == sum(lost)
 
 
-def test_api_that_is_not_there_is_502_and_free(api: ApiServer, tmp_path: Path) -> None:
-    api.__exit__()
-    with calling(api, study=tmp_path, max_tokens=10_000) as caller:
-        response = caller.ask("messages")
-    api.__init__(lambda _: TEXT)  # type: ignore[misc]
-    api.__enter__()
-    assert response.status_code == 502 and response.json()["type"] == "error"
-    assert caller.events[0]["lost_tokens"] == 0
-
-
 def test_key_in_a_reply_is_redacted(api: ApiServer) -> None:
     api.fault = fails("echo")
     with calling(api) as caller:
@@ -223,9 +217,8 @@ def test_address_that_is_wrong_is_refused_without_its_text() -> None:
 def test_call_that_the_agent_leaves_is_read_to_its_end(api: ApiServer) -> None:
     api.fault = fails("slow")
     with calling(api) as caller:
-        with caller.client.stream(
-            "POST", PATHS["chat"], json=body("chat", stream=True), headers=caller.key("chat")
-        ) as response:
+        asked: dict[str, Any] = {"json": body("chat", stream=True), "headers": caller.key("chat")}
+        with caller.client.stream("POST", PATHS["chat"], **asked) as response:
             next(response.iter_text())
         api.release.set()
         assert until(lambda: bool(caller.events))
@@ -235,8 +228,13 @@ def test_call_that_the_agent_leaves_is_read_to_its_end(api: ApiServer) -> None:
 def test_call_in_flight_at_the_end_is_settled(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_gateway, "_DRAIN_SECONDS", 0.1)
     api.fault = fails("hang")
+
+    def leave(caller: Caller) -> None:
+        with suppress(httpx.HTTPError, RuntimeError):
+            caller.ask("chat")
+
     with calling(api, study=tmp_path, max_tokens=10_000, call_timeout=30) as caller:
-        thread = threading.Thread(target=_leave, args=(caller,), daemon=True)
+        thread = threading.Thread(target=leave, args=(caller,), daemon=True)
         thread.start()
         assert until(lambda: len(api.seen) == 1)
     [call] = caller.events
@@ -245,18 +243,6 @@ def test_call_in_flight_at_the_end_is_settled(api: ApiServer, tmp_path: Path, mo
     api.closing.set()
     thread.join(20)
     assert len(caller.events) == 1
-
-
-def _leave(caller: Caller) -> None:
-    with suppress(httpx.HTTPError, RuntimeError):
-        caller.ask("chat")
-
-
-def test_numbers_of_calls_continue_in_a_resumed_run(api: ApiServer) -> None:
-    before = [example(CallEvent, run_id="r0", number=6).to_record(), example(CallEvent, number=9).to_record()]
-    with calling(api, recorded=before) as caller:
-        caller.ask("chat")
-    assert caller.events[0]["number"] == 7
 
 
 @pytest.mark.parametrize(
@@ -278,22 +264,20 @@ def test_end_of_a_reply_has_one_word_in_all_apis(kind: Any, reply: dict[str, Any
     assert (reading.finish, reading.model, reading.has_ended) == (finish, "m", True)
 
 
-def test_chunk_without_choices_is_read() -> None:
-    reading = ReplyReader()
-    for chunk in ({"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}):
-        assert not reading.read_event(b"data: " + json.dumps(chunk).encode())
-    assert reading.finish == "" and not reading.has_ended
-    assert not reading.read_event(b'data: {"choices": [{"finish_reason": "stop"}]}') and reading.finish == "stop"
-    for chunk in ({"choices": []}, {}):
-        last = ReplyReader()
-        assert last.read_event(b"data: " + json.dumps(chunk | {"usage": {"prompt_tokens": 3}}).encode())
-        assert last.has_ended and last.counts == {"prompt_tokens": 3}
-    assert not reading.read_event(b'data: {"type": "message_delta", "usage": {"output_tokens": 3}}')
+def test_stream_has_ended_with_its_usage() -> None:
+    def after(*chunks: dict[str, Any]) -> tuple[str, bool, Any]:
+        reading = ReplyReader()
+        for chunk in chunks:
+            assert not reading.has_ended
+            reading.read_event(b"data: " + json.dumps(chunk).encode())
+        return reading.finish, reading.has_ended, reading.counts
 
-
-def test_response_that_is_incomplete_has_its_usage() -> None:
-    reading = ReplyReader()
-    for name, counts in (("created", {}), ("incomplete", {"input_tokens": 3})):
-        event = {"type": f"response.{name}", "response": {"usage": counts}}
-        assert not reading.has_ended and not reading.read_event(b"data: " + json.dumps(event).encode())
-    assert reading.has_ended and reading.counts == {"input_tokens": 3}
+    usage = {"prompt_tokens": 3}
+    odd: list[dict[str, Any]] = [{"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}]
+    assert after(*odd)[:2] == ("", False)
+    assert after(*odd, {"choices": [{"finish_reason": "stop"}]})[:2] == ("stop", False)
+    assert after({"choices": [], "usage": usage})[1:] == after({"usage": usage})[1:] == (True, usage)
+    assert not after({"type": "message_delta", "usage": {"output_tokens": 3}})[1]
+    ends = [{"type": f"response.{name}", "response": {"usage": counts}} for name, counts in
+            (("created", {}), ("incomplete", {"input_tokens": 3}))]  # fmt: skip
+    assert after(*ends)[1:] == (True, {"input_tokens": 3})

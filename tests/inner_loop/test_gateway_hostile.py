@@ -48,6 +48,10 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
+def wild(answer: bytes) -> WildServer:
+    return WildServer(lambda: iter([answer]))
+
+
 ANSWERED = {
     "GET /openai/v1/models": 200, "GET /openai/v1/models/test": 200, "HEAD /anthropic": 200,
     "POST /anthropic/v1/messages/count_tokens": 200, "POST /anthropic/v1/messages?beta=true": 200,
@@ -63,9 +67,7 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("line", ANSWERED)
-def test_path_is_forwarded_if_it_is_a_call_of_models(
-    api: ApiServer, line: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_path_is_forwarded_if_it_calls_models(api: ApiServer, line: str, capfd: pytest.CaptureFixture[str]) -> None:
     with calling(api) as caller:
         data = json.dumps(body("messages")).encode() if line.startswith("POST") else b""
         assert status(raw(caller, f"{line} HTTP/1.1", data=data)) == ANSWERED[line]
@@ -108,37 +110,31 @@ def most_memory(work: Callable[[], None]) -> int:
     return high("VmHWM") - before
 
 
-@pytest.mark.parametrize("piece", [b"{},", b"[],", b'{"a":[]},', b"0,", b'"",'])
+@pytest.mark.parametrize("piece", [b"{},", b'{"a":[]},', b"0,", b'"",'])
 def test_body_of_many_small_values_is_refused_unparsed(piece: bytes, api: ApiServer) -> None:
     """Parsed, each byte of it takes 25 of the host's memory, which is not charged to the agent."""
-    values = piece * ((8 << 20) // len(piece))
+    values, answers = piece * ((8 << 20) // len(piece)), list[int]()
     data = json.dumps(body("chat")).encode()[:-1] + b',"stop":[' + values + b"0]}"
     with calling(api, **CAPS) as caller:
-        key = caller.key("chat")
-        path = "openai/v1/chat/completions"
+        path, key = "openai/v1/chat/completions", caller.key("chat")
 
         def work() -> None:
-            answers: list[int] = []
             together(8, lambda _: answers.append(caller.client.post(path, content=data, headers=key).status_code))
-            assert answers == [413] * 8
 
-        assert most_memory(work) < 300 << 20 and not api.seen
+        assert most_memory(work) < 300 << 20 and answers == [413] * 8 and not api.seen
 
 
 def test_large_bodies_at_once_are_held_within_limits(api: ApiServer) -> None:
-    """They wait for each other, and all are answered."""
-    data = json.dumps(body("chat", user="\U0001f600" + "x" * (12 << 20)), ensure_ascii=False).encode()
+    """They wait for each other, and all are answered: refused after they were parsed."""
+    asked = body("chat", model="nothing" * 100, user="\U0001f600" + "x" * (12 << 20))
+    data, statuses = json.dumps(asked, ensure_ascii=False).encode(), list[int]()
     with calling(api, **CAPS | {"max_tokens": None, "calls_at_once": 24}) as caller:
 
         def work() -> None:
-            statuses: list[int] = []
-            head = {"model": "nothing" * 100}  # refused after it was parsed
-            wrong = data.replace(b'"model": "m"', json.dumps(head).encode()[1:-1])
             path, key = "openai/v1/chat/completions", caller.key("chat")
-            together(24, lambda _: statuses.append(caller.client.post(path, content=wrong, headers=key).status_code))
-            assert statuses == [400] * 24
+            together(12, lambda _: statuses.append(caller.client.post(path, content=data, headers=key).status_code))
 
-        assert most_memory(work) < 500 << 20
+        assert most_memory(work) < 500 << 20 and statuses == [400] * 12
         assert status(raw(caller, length=str(17 << 20))) == 413 and not api.seen
 
 
@@ -150,10 +146,6 @@ def test_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
         assert answer.count(b"HTTP/1.1") == 1 and len(api.seen) == len(caller.events) == 1
 
 
-def wild(answer: bytes) -> WildServer:
-    return WildServer(lambda: iter([answer]))
-
-
 @pytest.mark.parametrize("lie", LIES)
 def test_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
     with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
@@ -163,20 +155,13 @@ def test_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
         assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
 
 
-def test_answer_with_another_status_is_not_free(tmp_path: Path) -> None:
-    answer = whole(completion(used(100, 50)), status="201 Created")
+def test_words_of_an_api_are_recorded_without_escapes(tmp_path: Path) -> None:
+    """With another status than 200 it is not free."""
+    answer = whole(completion(used(100, 50), model="\ud800\x1b[2Jm", finish="\ud800\x1b[31m"), status="201 Created")
     with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
-        assert caller.ask("chat").status_code == 201
-        assert SpendLimiter(tmp_path).spent().tokens == 150
-
-
-def test_words_of_an_api_are_recorded_without_escapes() -> None:
-    answer = whole(completion(used(1, 1), model="\ud800\x1b[2Jm", finish="\ud800\x1b[31m"))
-    with wild(answer) as server, calling(server, **CAPS) as caller:
-        caller.ask("chat")
+        assert caller.ask("chat").status_code == 201 and SpendLimiter(tmp_path).spent().tokens == 150
         told = json.dumps(caller.events, ensure_ascii=False)
-        told.encode()
-        assert "\x1b" not in told and "\\u001b" not in told
+        assert told.encode() and "\x1b" not in told and "\\u001b" not in told
 
 
 @pytest.mark.parametrize("code", ["200 OK", "401 Unauthorized"])
@@ -199,9 +184,7 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("answer", RAW)
-def test_bytes_that_are_no_answer_are_charged(
-    answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_bytes_that_are_no_answer_are_charged(answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
         status_code = caller.ask("chat").status_code
         (event,) = caller.events

@@ -6,6 +6,8 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import pytest
+
 from inner_loop.merge import merge
 from trainer.source import Source
 
@@ -59,19 +61,18 @@ def test_no_kept_edit_is_lost_in_planted_conflicts() -> None:
     assert met["conflict"] >= 200 and met["merged"] >= 50 and met["same"] >= 20, met
 
 
-def test_neighbouring_settings_merge_and_the_same_line_does_not() -> None:
-    base = source("A = 1", "B = 2", "C = 3", "go()")
-    kept = source("A = 9", "B = 2", "C = 3", "go()")
-    merged = merge(base, kept, source("A = 1", "B = 8", "C = 3", "go()"))
-    assert merged == source("A = 9", "B = 8", "C = 3", "go()")
-    both = source("A = 9", "B = 2", "C = 7", "go()")
-    assert merge(base, kept, both) == both
-    assert merge(base, kept, source("A = 5", "B = 2", "C = 3", "go()")) is None
-
-
-def test_two_insertions_at_one_place_are_made_unless_overlapping() -> None:
-    base = source("a", "b")
-    assert merge(base, source("a", "x", "b"), source("a", "y", "b")) == source("a", "x", "y", "b")
-    assert merge(base, source("a", "x", "z", "b"), source("a", "x", "b")) == source("a", "x", "z", "b")
-    assert merge(base, source("a", "x", "b"), source("a", "w", "x", "b")) == source("a", "w", "x", "b")
-    assert merge(base, source("a", "x", "z", "b"), source("a", "x", "y", "b")) is None
+@pytest.mark.parametrize(
+    ("base", "kept", "mine", "both"),
+    [
+        ("A1 B2 C3 go", "A9 B2 C3 go", "A1 B8 C3 go", "A9 B8 C3 go"),  # neighbours
+        ("A1 B2 C3 go", "A9 B2 C3 go", "A9 B2 C7 go", "A9 B2 C7 go"),
+        ("A1 B2 C3 go", "A9 B2 C3 go", "A5 B2 C3 go", None),  # the same line
+        ("a b", "a x b", "a y b", "a x y b"),  # two insertions at one place
+        ("a b", "a x z b", "a x b", "a x z b"),
+        ("a b", "a x b", "a w x b", "a w x b"),
+        ("a b", "a x z b", "a x y b", None),
+    ],
+)
+def test_edits_of_one_source_merge_unless_they_overlap(base: str, kept: str, mine: str, both: str | None) -> None:
+    merged = merge(*(source(*lines.split()) for lines in (base, kept, mine)))
+    assert merged == (None if both is None else source(*both.split()))

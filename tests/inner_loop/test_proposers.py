@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,31 +11,39 @@ import numpy as np
 import pytest
 
 from inner_loop.bench import Bench
-from inner_loop.contracts import ProposerStart
-from inner_loop.events import DecisionEvent, Experiment
+from inner_loop.contracts import ProposerStart, Situation
+from inner_loop.events import DecisionEvent, Experiment, Proposal
 from inner_loop.moves import after, changed, neighbours, others
 from inner_loop.scripted import proposers
-from inner_loop.scripted.proposers.elite import EliteProposer, parents
+from inner_loop.scripted.proposers.elite import CROSSOVER, MOST_CHANGED, EliteProposer, elite_edit, parents
 from inner_loop.scripted.proposers.local import LocalProposer
 from inner_loop.scripted.proposers.queue import QueueProposer
 from inner_loop.scripted.proposers.random import RandomProposer
 from inner_loop.scripted.proposers.tpe import TpeProposer
+from inner_loop.scripted.surroundings import Surroundings
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea, split
 from tests.conformance import ProposerConformance
-from tests.inner_loop.situations import seen, tried
-from trainer.edits import Edit, Knob
+from tests.inner_loop.play import open_bench
+from trainer.edits import Edit, EditSpace, Knob
 from trainer.experiment import Trainer
 from trainer.values.conditional import ConditionalEdit, read
 
 LR, MOMENTUM, BATCH = Edit({"LR": 0.1}), Edit({"MOMENTUM": 0.9}), Edit({"BATCH": 8})
-HISTORY = [
-    (LR, "keep"),
-    (Edit({"FAULT": "raise"}), "discard"),
-    (MOMENTUM, "discard"),
-    (BATCH, "discard"),
-    (Edit({}, ("bias",)), "discard"),
-]
+FAILS, BIAS = Edit({"FAULT": "raise"}), Edit({}, ("bias",))
+HISTORY = [(LR, "keep"), *((edit, "discard") for edit in (FAILS, MOMENTUM, BATCH, BIAS))]
+
+
+def tried(trainer: Trainer, steps: Sequence[tuple[Edit, str]]) -> Bench:
+    """A bench on which these edits of the head were tried in full and decided as said."""
+    bench, _ = open_bench(trainer, 40)
+    for edit, decision in steps:
+        bench.decide(bench.experiment(Proposal(edit)), decision, "for the test")
+    return bench
+
+
+def seen(bench: Bench, **charter: object) -> Situation:
+    return Surroundings(Charter.model_validate(charter), bench.task.edits).situation(bench, bench.head)
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +56,30 @@ class TestEveryProposer(ProposerConformance):
     pass
 
 
+def ideas_of(*edits: Edit) -> list[tuple[ProgramIdea, ConditionalEdit]]:
+    """Ideas of a program: d1, d2 …"""
+    return [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(edit)) for n, edit in enumerate(edits, start=1)]
+
+
 def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
-    ideas = [
-        (ProgramIdea("first", "d1", 1, ()), Edit({"LR": 0.3})),
-        (ProgramIdea("as it is", "d2", 2, ()), LR),
-        (ProgramIdea("last", "d3", 3, ()), Edit({"INIT": "zero"})),
-    ]
-    queue, rng = QueueProposer([(idea, ConditionalEdit(edit)) for idea, edit in ideas]), np.random.default_rng(1)
+    queue, rng = QueueProposer(ideas_of(Edit({"LR": 0.3}), LR, Edit({"INIT": "zero"}))), np.random.default_rng(1)
     served = [queue.propose(seen(bench), rng) for _ in range(3)]
-    assert [p.directive_ids if p else None for p in served] == [("d1",), ("d3",), None]
+    assert [p.directive_ids if p else None for p in served] == [("d1",), ("d3",), None], "the second is as it is"
 
 
 def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
-    space = bench.task.edits
-    words = [("lr==0.1", "lr=*3"), ("lr!=0.1", "init=zero"), ("momentum=0.5",)]
     ideas = []
-    for number, each in enumerate(words):
-        terms, conditions = split(each)
-        asked = read(space, terms, conditions)
+    for number, words in enumerate([("lr==0.1", "lr=*3"), ("lr!=0.1", "init=zero"), ("momentum=0.5",)]):
+        terms, conditions = split(words)
+        asked = read(bench.task.edits, terms, conditions)
         assert asked is not None
-        ideas.append((ProgramIdea(" ".join(each), f"d{number}", number, terms, conditions), asked))
-    queue, rng = QueueProposer(ideas), np.random.default_rng(1)
-    assert seen(bench).parent.config["LR"] == 0.1
-    first, second, third = (queue.propose(seen(bench), rng) for _ in range(3))
+        ideas.append((ProgramIdea(" ".join(words), f"d{number}", number, terms, conditions), asked))
+    queue, rng, here = QueueProposer(ideas), np.random.default_rng(1), seen(bench)
+    assert here.parent.config["LR"] == 0.1
+    first, second, third = (queue.propose(here, rng) for _ in range(3))
     assert first and first.edit.set == {"LR": pytest.approx(0.3)} and first.directive_ids == ("d0",)
     assert second and second.edit == Edit({"MOMENTUM": 0.5}) and third is None
-    there = replace(seen(bench), parent=bench.baseline)  # where the rate is another one
+    there = replace(here, parent=bench.baseline)  # where the rate is another one
     late = queue.propose(there, rng)
     assert late and late.directive_ids == ("d1",) and queue.propose(there, rng) is None
 
@@ -80,10 +87,9 @@ def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
 def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     situation, rng = seen(bench), np.random.default_rng(2)
     best = parents(situation)
-    metrics = [record.metric for record in best if record.metric is not None]
-    assert len(best) == 4 and metrics == sorted(metrics, key=lambda metric: situation.sign * metric)
-    every = [r.metric for r in situation.history if r.ok and r.full and r.metric is not None]
-    assert situation.sign * metrics[0] == min(situation.sign * metric for metric in every)
+    metrics = [situation.sign * record.metric for record in best if record.metric is not None]
+    every = [situation.sign * r.metric for r in situation.history if r.ok and r.full and r.metric is not None]
+    assert len(metrics) == 4 and metrics == sorted(metrics) and metrics[0] == min(every)
     proposer = EliteProposer(ProposerStart(directive_ids=("d1",)))
     drawn = [proposer.propose(situation, rng) for _ in range(60)]
     wanted = [situation.parent.config | dict(changed(p.edit)) for p in drawn if p]
@@ -91,28 +97,59 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
+def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
+    alone = seen(tried(cached, [(FAILS, "discard")]))
+    assert [record.number for record in parents(alone)] == [0]
+    assert EliteProposer().propose(alone, np.random.default_rng(1)) is None
+
+
+@pytest.mark.parametrize("charter", [{"focus": ["optimizer"]}, {"avoid_failures": True}])
+def test_elite_proposes_what_the_charter_allows(bench: Bench, charter: dict[str, Any]) -> None:
+    situation, rng = seen(bench, **charter), np.random.default_rng(1)
+    drawn = [proposal for _ in range(60) if (proposal := EliteProposer().propose(situation, rng))]
+    assert drawn and not any(situation.was_tried(proposal.edit) for proposal in drawn)
+    touched = {name for proposal in drawn for name, _ in changed(proposal.edit)}
+    assert touched <= {knob.name for knob in situation.knobs}
+    assert "focus" in charter or not any(set(changed(FAILS)) <= set(changed(p.edit)) for p in drawn)
+
+
 def test_elite_parents_rank_by_the_mean_over_seeds(bench: Bench) -> None:
     situation = seen(bench)
     best, second = parents(situation)[:2]
     lucky = replace(second, metric=(best.metric or 0.0) - situation.sign, replicate=1)
-    unlucky = replace(second, metric=(second.metric or 0.0) + 9 * situation.sign,
-                      replicate=2)  # fmt: skip
+    unlucky = replace(second, metric=(second.metric or 0.0) + 9 * situation.sign, replicate=2)
     ranked = parents(replace(situation, history=[*situation.history, lucky, unlucky]))
     assert ranked[0].source == best.source and second.source not in [record.source for record in ranked]
 
 
-def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
-    situation, rng, failed = seen(tried(cached, [(HISTORY[1][0], "discard")])), np.random.default_rng(1), HISTORY[1][0]
-    assert [record.number for record in parents(situation)] == [0]
-    assert EliteProposer().propose(situation, rng) is None
-    bench = tried(cached, [(failed, "discard"), (BATCH, "discard")])
-    for charter in ({"focus": ["optimizer"]}, {"avoid_failures": True}):
-        situation = seen(bench, **charter)
-        drawn = [proposal for _ in range(60) if (proposal := EliteProposer().propose(situation, rng))]
-        touched = {name for proposal in drawn for name, _ in changed(proposal.edit)}
-        assert drawn and touched <= {knob.name for knob in situation.knobs}
-        assert not any(situation.was_tried(proposal.edit) for proposal in drawn)
-        assert "focus" in charter or not any(set(changed(failed)) <= set(changed(p.edit)) for p in drawn)
+LADDERS = tuple(Knob(f"L{i}", "float", (0.0, 0.1, 1.0, 2.0, 3.0)) for i in range(12))
+SPACE = EditSpace((*LADDERS, Knob("patch", "patch", (True,))))
+LOW = {**{knob.name: 0.0 for knob in LADDERS}, "patch": False}
+HIGH = {**{knob.name: 3.0 for knob in LADDERS}, "patch": True}
+
+
+def test_elite_edit_changes_up_to_three_knobs_of_one_parent() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [elite_edit(SPACE, [LOW], rng) for _ in range(300)]
+    sizes = Counter(len(list(changed(child[1]))) for child in drawn if child is not None and child[0] == 0)
+    assert set(sizes) == set(range(1, MOST_CHANGED + 1)) and min(sizes.values()) > 50 and sum(sizes.values()) == 300
+    for space, whole in ((EditSpace((SPACE.knobs[-1],)), {"patch": True}), (EditSpace(), {})):
+        assert elite_edit(space, [whole], rng) is None, "nothing can change"
+
+
+def test_elite_edit_of_two_parents_crosses_a_share() -> None:
+    rng = np.random.default_rng(2)
+    crossed, first = 0, Counter[int]()
+    for _ in range(1000):
+        drawn = elite_edit(SPACE, [LOW, HIGH], rng)
+        assert drawn is not None
+        at, edit = drawn
+        first[at] += 1
+        size = len(list(changed(edit)))
+        crossed += size > MOST_CHANGED
+        assert at == 0 or edit.apply == ()  # the other parent has no patch, and an edit cannot take it away
+        assert size <= MOST_CHANGED or (3.0 if at == 0 else 0.0) in edit.set.values()
+    assert crossed / 1000 == pytest.approx(CROSSOVER, abs=0.06) and min(first.values()) > 400
 
 
 def test_random_draws_every_knob_alike(bench: Bench) -> None:
@@ -156,38 +193,15 @@ def test_tpe_depends_on_nothing_but_the_history(cached: Trainer) -> None:
         assert kept.propose(situation, np.random.default_rng(seed)) == fresh is not None
 
 
-def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None:
-    rng, situation = np.random.default_rng(1), seen(bench)
-    mixed = proposers.make(
-        Charter.model_validate({"proposers": {"queue": 1000.0, "local": 1.0}}),
-        [(ProgramIdea("one", "d1", 1, ()), ConditionalEdit(Edit({"INIT": "zero"})))],
-    )
-    names = [p.proposer for p in (mixed.propose(situation, rng) for _ in range(10)) if p]
-    assert names[0] == "queue"
-    assert set(names[1:]) == {"local"}
-    ideas = [
-        (ProgramIdea("slower", "d1", 1, ()), ConditionalEdit(Edit({"LR": 0.03}))),
-        (ProgramIdea("zero", "d2", 2, ()), ConditionalEdit(Edit({"INIT": "zero"}))),
-    ]
-    alone = proposers.make(Charter.model_validate({"proposers": {"queue": 1.0}}), ideas, ("d0",))
-    names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
-    assert names == ["queue", "queue", "random", "random", "random"]
+def test_queue_that_is_empty_leaves_its_share_to_the_others(bench: Bench) -> None:
+    rng, situation, zero = np.random.default_rng(1), seen(bench), Edit({"INIT": "zero"})
 
+    def names(shares: dict[str, float], *edits: Edit) -> list[str]:
+        mixed = proposers.make(Charter.model_validate({"proposers": shares}), ideas_of(*edits), ("d0",))
+        return [p.proposer for p in (mixed.propose(situation, rng) for _ in range(5)) if p]
 
-def test_doubted_queue_is_followed_less_as_its_ideas_fail(bench: Bench) -> None:
-    ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
-    charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
-
-    def share(decisions: list[str]) -> float:
-        here = seen(bench)
-        history = [decided(here.history[0], decision, proposer="queue") for decision in decisions]
-        situation, rng = replace(here, history=history), np.random.default_rng(4)
-        fresh = proposers.make(charter, ideas)
-        return sum(p.proposer == "queue" for p in (fresh.propose(situation, rng) for _ in range(200)) if p) / 200
-
-    assert share([]) == share(["keep"] * 4) == 1.0
-    assert abs(share(["discard"]) - 0.2) < 0.09 and abs(share(["discard"] * 9) - 0.08) < 0.06
-    assert abs(share(["keep", *["discard"] * 3]) - 0.54) < 0.1
+    assert names({"queue": 1000.0, "local": 1.0}, zero) == ["queue", *["local"] * 4]
+    assert names({"queue": 1.0}, Edit({"LR": 0.03}), zero) == ["queue", "queue", "random", "random", "random"]
 
 
 def decided(record: Experiment, decision: str, **changes: Any) -> Experiment:
@@ -195,24 +209,25 @@ def decided(record: Experiment, decision: str, **changes: Any) -> Experiment:
     return replace(record, decided=event, **changes)
 
 
-def test_a_doubted_queue_counts_its_own_program_alone(bench: Bench) -> None:
-    ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
-    charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
-    here, rng = seen(bench), np.random.default_rng(4)
-    failed = [decided(here.history[0], "discard", proposer="queue", program_id="theirs")] * 9
-    mine = proposers.make(charter, ideas, (), "mine")
-    drawn = [mine.propose(replace(here, history=failed), rng) for _ in range(50)]
-    assert all(proposal and proposal.proposer == "queue" for proposal in drawn)
-    theirs = proposers.make(charter, ideas, (), "theirs")
-    assert not all(p and p.proposer == "queue" for p in (theirs.propose(replace(here, history=failed), rng),) * 50)
+def test_queue_that_is_doubted_is_followed_less_as_ideas_fail(bench: Bench) -> None:
+    ideas = ideas_of(*(Edit({"LR": 0.001 * n}) for n in range(1, 300)))
+    charter, here = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True}), seen(bench)
+
+    def share(decisions: list[str], of: str | None = None, to: str = "") -> float:
+        """Of 200 proposals to a program, those from the queue, after these decisions on ideas of a program."""
+        history = [decided(here.history[0], word, proposer="queue", program_id=of) for word in decisions]
+        situation, rng = replace(here, history=history), np.random.default_rng(4)
+        fresh = proposers.make(charter, ideas, (), to)
+        return sum(p.proposer == "queue" for p in (fresh.propose(situation, rng) for _ in range(200)) if p) / 200
+
+    assert share([]) == share(["keep"] * 4) == share(["discard"] * 9, "theirs", "mine") == 1.0
+    assert share(["discard"] * 9, "theirs", "theirs") < 0.2
+    assert abs(share(["discard"]) - 0.2) < 0.09 and abs(share(["discard"] * 9) - 0.08) < 0.06
+    assert abs(share(["keep", *["discard"] * 3]) - 0.54) < 0.1
 
 
 def test_queue_proposes_an_undecided_idea_once_more_later(bench: Bench) -> None:
-    ideas = [
-        (ProgramIdea("unclear", "d1", 1, ()), ConditionalEdit(Edit({"INIT": "zero"}))),
-        (ProgramIdea("in vain", "d2", 2, ()), ConditionalEdit(Edit({"MOMENTUM": 0.5}))),
-        (ProgramIdea("later", "d3", 3, ()), ConditionalEdit(Edit({"BATCH": 16}))),
-    ]
+    ideas = ideas_of(Edit({"INIT": "zero"}), Edit({"MOMENTUM": 0.5}), Edit({"BATCH": 16}))  # unclear, in vain, later
     queue, rng, here = QueueProposer(ideas, "mine"), np.random.default_rng(1), seen(bench)
     history = list(here.history)
 
@@ -236,12 +251,9 @@ def test_queue_proposes_an_undecided_idea_once_more_later(bench: Bench) -> None:
 
 
 def test_moves_know_ladders_choices_and_patches() -> None:
-    ladder = Knob("LR", "float", (0.1, 0.2, 0.4))
-    assert [move.value for move in neighbours(ladder, {"LR": 0.2})] == [0.1, 0.4]
-    assert [move.value for move in neighbours(ladder, {"LR": 0.3})] == [0.2, 0.4]
-    assert [move.value for move in neighbours(ladder, {"LR": 0.05})] == [0.1]
-    patch = Knob("bias", "patch", (False, True))
+    ladder, patch = Knob("LR", "float", (0.1, 0.2, 0.4)), Knob("bias", "patch", (False, True))
+    for value, steps in ((0.2, [0.1, 0.4]), (0.3, [0.2, 0.4]), (0.05, [0.1])):
+        assert [move.value for move in neighbours(ladder, {"LR": value})] == steps
     assert [move.edit for move in others(patch, {"bias": False})] == [Edit({}, ("bias",))]
-    assert others(patch, {"bias": True}) == []
-    assert others(ladder, {}) == []
+    assert others(patch, {"bias": True}) == others(ladder, {}) == []
     assert after({"LR": 0.1}, Edit({"LR": 0.1})) == after({"LR": 0.1}, Edit())

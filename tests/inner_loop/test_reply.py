@@ -9,6 +9,7 @@ from trainer.source import Source
 
 TEXT = "a = 1\nb = 2\n\ndef f():\n    a = 1\n    return a\n"
 SOURCE = Source((("train.py", TEXT), ("model.py", "x = 1\n")))
+TWICE = Source((*SOURCE.files, ("twice.py", "d = 1\nd = 1\n")))
 
 
 def block(old: str, new: str, name: str = "train.py") -> str:
@@ -19,18 +20,24 @@ def edited(reply: str, name: str = "train.py") -> str:
     return parse(reply).apply(SOURCE).text(name)
 
 
-def test_blocks_and_files() -> None:
-    assert edited(block("b = 2", "b = 3")) == TEXT.replace("b = 2", "b = 3")
-    assert edited(block("a = 1\nb = 2", "c = 3\nc = 4")).startswith("c = 3\nc = 4\n\ndef")
-    assert edited(block("b = 2", "")) == TEXT.replace("b = 2\n", "")
-    assert edited(block("b = 2", "b = 3\n=======").replace("=======\n>>>", "#\n>>>")).count("#") == 1
+@pytest.mark.parametrize(
+    ("reply", "old", "new"),
+    [
+        (block("b = 2", "b = 3"), "b = 2", "b = 3"),
+        (block("b = 2", "b = 3").replace("\n", "\r\n"), "b = 2", "b = 3"),
+        (block("a = 1\nb = 2", "c = 3\nc = 4"), "a = 1\nb = 2", "c = 3\nc = 4"),
+        (block("b = 2", ""), "b = 2\n", ""),
+        (block("b = 2", "b = 3\n=======").replace("=======\n>>>", "#\n>>>"), "b = 2", "b = 3\n#"),
+        (block("b = 2", "b = 3") + "\n" + block("x = 1", "x = 2", "model.py"), "b = 2", "b = 3"),
+    ],
+)
+def test_block_of_a_reply_replaces_its_lines(reply: str, old: str, new: str) -> None:
+    assert edited(reply) == TEXT.replace(old, new, 1)
+    assert edited(reply, "model.py") == ("x = 2\n" if "model.py" in reply else "x = 1\n")
+
+
+def test_file_of_a_reply_is_whole_and_blocks_follow_each_other() -> None:
     assert edited('<file name="model.py">\ny = 2\nz = 3\n</file>', "model.py") == "y = 2\nz = 3\n"
-    both = block("b = 2", "b = 3") + "\n" + block("x = 1", "x = 2", "model.py")
-    assert edited(both) == TEXT.replace("b = 2", "b = 3") and edited(both, "model.py") == "x = 2\n"
-    assert edited(block("b = 2", "b = 3").replace("\n", "\r\n")) == TEXT.replace("b = 2", "b = 3")
-
-
-def test_a_block_sees_what_the_block_before_it_left() -> None:
     two = block("b = 2", "b = 3\nc = 3")[: -len("\n</edit>")] + "\n" + block("c = 3", "c = 4").split("\n", 1)[1]
     assert edited(two) == TEXT.replace("b = 2", "b = 3\nc = 4")
 
@@ -41,6 +48,7 @@ def test_a_block_sees_what_the_block_before_it_left() -> None:
         ("I'm sorry, but I can't help with that.", "contains no <edit"),
         ("", "contains no <edit"),
         (block("z = 9", "z = 1"), "occurs 0 times"),
+        (block("d = 1", "d = 2", "twice.py"), "occurs 2 times"),
         (block("a = 1\n    return a", "x"), "occurs 0 times"),
         (block("= 2", "= 3"), "occurs 0 times"),
         (block("    a = 1", "    a = 1"), "changes nothing"),
@@ -56,7 +64,7 @@ def test_a_block_sees_what_the_block_before_it_left() -> None:
 )
 def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:
     with pytest.raises(BadEdit, match=told):
-        parse(reply).apply(SOURCE)
+        parse(reply).apply(TWICE if "twice" in reply else SOURCE)
 
 
 def test_reply_applies_to_a_changed_source_where_its_lines_stand() -> None:
@@ -70,12 +78,6 @@ def test_reply_applies_to_a_changed_source_where_its_lines_stand() -> None:
     assert parse(whole.format("model.py")).apply(kept, SOURCE).text("model.py") == "y = 2\n"
     with pytest.raises(BadEdit, match=r"train\.py has changed since you saw it"):
         parse(whole.format("train.py")).apply(kept, SOURCE)
-
-
-def test_a_text_that_occurs_twice() -> None:
-    source = Source((("train.py", "a = 1\na = 1\n"),))
-    with pytest.raises(BadEdit, match="occurs 2 times"):
-        parse(block("a = 1", "a = 2")).apply(source)
 
 
 def test_fields_of_a_reply_are_bounded_and_not_read_inside_edits() -> None:

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.events import Experiment
+from inner_loop import results_tsv
+from inner_loop.events import DecisionEvent, Experiment
 from inner_loop.repository import RunRepository
 from inner_loop.stored_sources import StoredSources
 from programs.common.errors import Corrupt, EnvironmentProblem
+from tests.events import example
 from tests.inner_loop.play import Played, open_bench, play, program
 from trainer.experiment import Trainer
 from trainer.source import Source
 
 IDEAS = ["`lr=0.1`, a larger step", "`fault=raise`", "`+bias`", "`lr=0.001`"]
 
-PlayedRun = tuple[Played, Path]
-
 
 @pytest.fixture(scope="module")
-def played(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> PlayedRun:
+def played(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Played, Path]:
     folder = tmp_path_factory.mktemp("runs") / "r0"
     return play(trainer, program("proposers: {queue: 1}", IDEAS), 5, folder=folder), folder
 
@@ -32,68 +32,50 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_commit_per_kept_experiment_with_trailers(played: PlayedRun) -> None:
+def test_repository_has_a_commit_per_kept_experiment(played: tuple[Played, Path]) -> None:
     run, folder = played
-    kept = [*run.decided("keep")][::-1]
-    assert len(kept) == 2
+    kept = run.decided("keep")[::-1]
     shown = git(folder, "log", "main", "--format=%s%x00%(trailers:only,unfold)%x01").split("\x01\n")[:-1]
-    assert len(shown) == 3
+    assert len(kept) == 2 and len(shown) == 3
     for text, row in zip(shown, kept, strict=False):
         subject, trailers = text.split("\x00")
-        assert subject == row["description"]
-        assert f"Metric: nll {row['metric']:.6f}" in trailers
-        assert "Cost: 0.2 s" in trailers
+        assert subject == row["description"] and 'Edit: {"apply":' in trailers
+        assert f"Metric: nll {row['metric']:.6f}" in trailers and "Cost: 0.2 s" in trailers
         assert f"Experiment: {row['experiment_id']}" in trailers
         assert f"Directives: {row['directive_ids'][0]}" in trailers
-        assert 'Edit: {"apply":' in trailers
 
 
-def test_the_repository_is_whole_clean_and_can_be_cloned(played: PlayedRun, tmp_path: Path) -> None:
+def test_repository_is_whole_and_its_diffs_apply_to_a_clone(played: tuple[Played, Path], tmp_path: Path) -> None:
     run, folder = played
-    assert git(folder, "fsck", "--strict") == ""
-    assert git(folder, "status", "--porcelain") == ""
-    assert (folder / "train.py").read_text() == run.result.final.text()
+    assert git(folder, "fsck", "--strict") == git(folder, "status", "--porcelain") == ""
     git(tmp_path, "clone", "--quiet", str(folder), "copy")
-    assert (tmp_path / "copy" / "train.py").read_text() == run.result.final.text()
-    git(tmp_path / "copy", "checkout", "--quiet", "HEAD~2")
-    assert "LR = 0.01" in (tmp_path / "copy" / "train.py").read_text()
-
-
-def test_every_diff_is_stored_and_applies(played: PlayedRun, tmp_path: Path) -> None:
-    run, folder = played
-    git(tmp_path, "clone", "--quiet", str(folder), "copy")
-    for row in run.experiments[1:]:
-        stored = folder / "diffs" / f"{row['number']:04d}.diff"
-        assert stored.read_text() == row["diff"] != ""
-    discarded = folder / "diffs" / "0004.diff"
-    git(tmp_path / "copy", "apply", "--check", str(discarded))
-
-
-def test_results_tsv_has_the_original_format(played: PlayedRun) -> None:
-    run, folder = played
-    head, *rows = (folder / "results.tsv").read_text().splitlines()
-    assert head == "commit\tnll\tmemory_gb\tstatus\tdescription"
-    cells = [row.split("\t") for row in rows]
-    assert [row[3] for row in cells] == ["keep", "keep", "crash", "keep", "discard"]
-    assert [row[1] for row in cells][2] == "0.000000"
-    assert [row[1] for row in cells][1] == f"{run.experiments[1]['metric']:.6f}"
-    assert {len(row[0]) for row in cells} == {7}
-    commits = git(folder, "log", "--format=%h", "--abbrev=7").split()
-    assert [row[0] for row in cells if row[3] == "keep"] == commits[::-1]
-    assert cells[1][4] == run.experiments[1]["description"]
-
-
-def test_logs_of_experiments_lie_beside(played: PlayedRun) -> None:
-    _, folder = played
+    copy = tmp_path / "copy"
+    assert (folder / "train.py").read_text() == (copy / "train.py").read_text() == run.result.final.text()
+    diffs = [folder / "diffs" / f"{row['number']:04d}.diff" for row in run.experiments[1:]]
+    assert [path.read_text() for path in diffs] == [row["diff"] for row in run.experiments[1:]] and len(diffs) == 4
+    git(copy, "apply", "--check", str(diffs[3]))  # what was discarded
+    git(copy, "checkout", "--quiet", "HEAD~2")
+    assert "LR = 0.01" in (copy / "train.py").read_text()
     assert "this source is broken" in (folder / "logs" / "0002.log").read_text()
 
 
-def test_what_is_measured_again_says_so_in_the_table(trainer: Trainer, tmp_path: Path) -> None:
-    text = "screen: {fraction: 0.5}\nwave: 3\nconfirm: 0.3"
-    play(trainer, program(text), 12, folder=tmp_path / "r2")
-    table = (tmp_path / "r2" / "results.tsv").read_text()
-    assert "(screen at 0.5 of the budget)" in table
-    assert "(confirm)" in table
+def test_table_of_results_has_the_original_format(played: tuple[Played, Path]) -> None:
+    run, folder = played
+    head, *rows = (folder / "results.tsv").read_text().splitlines()
+    assert head == "commit\tnll\tmemory_gb\tstatus\tdescription"
+    commits, values, _, statuses, texts = zip(*(row.split("\t") for row in rows), strict=True)
+    assert statuses == ("keep", "keep", "crash", "keep", "discard")
+    assert values[1:3] == (f"{run.experiments[1]['metric']:.6f}", "0.000000")
+    assert texts[1] == run.experiments[1]["description"] and {len(commit) for commit in commits} == {7}
+    kept = [commit for commit, status in zip(commits, statuses, strict=True) if status == "keep"]
+    assert kept == git(folder, "log", "--format=%h", "--abbrev=7").split()[::-1]
+
+
+def test_row_of_what_is_measured_again_says_so() -> None:
+    again = example(Experiment, metric=1.0, description="it")
+    for decision, fraction, told in (("screen", 0.5, "screen at 0.5 of the budget"), ("confirm", 1.0, "confirm")):
+        event = DecisionEvent(run_id="r", experiment_id=again.experiment_id, decision=decision)
+        assert results_tsv.row(replace(again, fraction=fraction, decided=event)).endswith(f"\tit ({told})\n")
 
 
 def test_lock_of_killed_git_does_no_harm_and_refusal_is_one_line(trainer: Trainer, tmp_path: Path) -> None:
@@ -118,9 +100,7 @@ AWKWARD = (
 
 
 @pytest.mark.parametrize(("old", "new"), AWKWARD)
-def test_source_that_no_edit_gives_comes_back_from_repository(
-    trainer: Trainer, tmp_path: Path, old: str, new: str
-) -> None:
+def test_source_that_no_edit_gives_is_read_back(trainer: Trainer, tmp_path: Path, old: str, new: str) -> None:
     bench, _ = open_bench(trainer, 4)
     parent, after = (Source((('a b/"train".py', text), ("z.py", "same\n"))) for text in (old, new))
     record = replace(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from programs.program import Program
 from programs.shelf import names, starter
 from tests.conformance import ResearcherConformance
 from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, play, program
+from tests.studies import planted
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.task import Task
@@ -23,29 +26,22 @@ class TestScripted(ResearcherConformance):
 
 def test_stock_loop_changes_one_knob_and_keeps_what_is_better(cached: Trainer) -> None:
     played = play(cached, program(), 10)
-    rows = {row["number"]: row for row in played.experiments}
-    head = 0
-    assert len(rows) == 10
+    rows, head = {row["number"]: row for row in played.experiments}, 0
+    assert len(rows) == 10 and played.result.kept > 0
     for number in range(1, 10):
         row = rows[number]
-        assert len(row["edit"]["set"]) + len(row["edit"]["apply"]) == 1
-        assert row["parent_number"] == head
+        assert len(row["edit"]["set"]) + len(row["edit"]["apply"]) == 1 and row["parent_number"] == head
         better = row["status"] == "ok" and row["metric"] < rows[head]["metric"]
         assert row["decision"] == ("keep" if better else "discard")
         head = number if better else head
     assert played.result.final.source_id == rows[head]["source_id"]
-    assert played.result.final_metric == rows[head]["metric"]
-    assert played.result.baseline_metric == rows[0]["metric"]
-    assert played.result.kept > 0
+    assert (played.result.final_metric, played.result.baseline_metric) == (rows[head]["metric"], rows[0]["metric"])
 
 
-def test_a_finished_run_is_charged_exactly_its_budget(trainer: Trainer) -> None:
+def test_run_that_has_ended_is_charged_its_budget(trainer: Trainer) -> None:
     result = play(trainer, program(), 4.5).result
-    assert result.state == "finished"
-    assert result.experiments == 4
-    assert result.charged == pytest.approx(4.5 * FULL)
-    assert result.forfeited == pytest.approx(0.5 * FULL)
-    assert result.overshoot == 0.0
+    assert (result.state, result.experiments, result.overshoot) == ("finished", 4, 0.0)
+    assert [result.charged, result.forfeited] == pytest.approx([4.5 * FULL, 0.5 * FULL])
     assert 0 < result.experiment_wall_seconds <= result.wall_seconds
 
 
@@ -64,66 +60,55 @@ def test_runs_of_one_seed_share_training_seeds_not_proposals(cached: Trainer) ->
     assert [e["edit"] for e in one.experiments] != [e["edit"] for e in other.experiments]
 
 
-def test_events_come_in_order_with_one_decision_per_experiment(cached: Trainer) -> None:
-    played = play(cached, program("wave: 3\nreplicates: 2"), 12)
-    ids = [event["experiment_id"] for event in played.events if event["kind"] == "decision"]
-    assert sorted(ids) == sorted(row["experiment_id"] for row in played.experiments)
-    assert [row["number"] for row in played.experiments] == list(range(len(played.experiments)))
-
-
-def test_a_stop_drains_and_reports_what_was_charged(cached: Trainer) -> None:
-    calls: list[None] = []
-
-    def after_three() -> bool:
-        calls.append(None)
-        return len(calls) > 3
-
-    result = play(cached, program(), 8, should_stop=after_three).result
-    assert (result.state, result.experiments) == ("stopped", 3)
+def test_run_that_is_stopped_reports_what_was_charged(cached: Trainer) -> None:
+    looks = iter(range(100))
+    result = play(cached, program(), 8, should_stop=lambda: next(looks) >= 3).result
+    assert (result.state, result.experiments, result.forfeited) == ("stopped", 3, 0.0)
     assert result.charged == pytest.approx(3 * FULL)
-    assert result.forfeited == 0.0
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """Of a simulated task, on which an experiment takes microseconds."""
+    task = planted(tmp_path_factory.mktemp("law") / "planted", 5)
+    return Trainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path_factory.mktemp("splits")), fixed_steps=True)
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_starter_spends_its_budget(cached: Trainer, name: str) -> None:
-    played = play(cached, starter(name), 12)
+def test_run_of_every_starter_spends_its_budget(simulated: Trainer, name: str) -> None:
+    full = simulated.task.steps * simulated.task.seconds_per_step
+    played = play(simulated, starter(name), 12, full=full)
     fulls = sum(row["fraction"] for row in played.experiments)
-    assert fulls == pytest.approx(12 - played.result.forfeited / FULL)
-    assert played.result.forfeited < 2 * FULL
+    assert fulls == pytest.approx(12 - played.result.forfeited / full) and played.result.forfeited < 2 * full
+    decided = [event["experiment_id"] for event in played.events if event["kind"] == "decision"]
+    assert sorted(decided) == sorted(row["experiment_id"] for row in played.experiments)
+    assert [row["number"] for row in played.experiments] == list(range(len(played.experiments)))
 
 
-def test_a_failing_baseline_is_an_error_of_the_task(trainer: Trainer, tmp_path: Path) -> None:
-    broken = _blobs(tmp_path, 'FAULT = "none"', 'FAULT = "raise"')
-    with (
-        pytest.raises(TaskError, match=r"the baseline ended as crash: .*this source is broken"),
-        Trainer(broken, _data(broken, tmp_path), launcher=trainer.launcher, fixed_steps=True) as mine,
-    ):
+@contextmanager
+def changed(trainer: Trainer, folder: Path, file: str, old: str, new: str) -> Iterator[Trainer]:
+    """A trainer of the same task with another text in a file."""
+    shutil.copytree(BLOBS, folder / "blobs", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "blobs" / file
+    path.write_text(path.read_text().replace(old, new))
+    task = Task.load(folder / "blobs")
+    data = DataStore(task, STREAMS_OF_TESTS, folder / "splits")
+    with Trainer(task, data, launcher=trainer.launcher, fixed_steps=True) as mine:
+        yield mine
+
+
+def test_task_that_fails_or_a_budget_too_small_is_refused(trainer: Trainer, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is too small for one experiment"):
+        play(trainer, program(), 0.5)
+    broken = changed(trainer, tmp_path, "train.py", 'FAULT = "none"', 'FAULT = "raise"')
+    with broken as mine, pytest.raises(TaskError, match=r"the baseline ended as crash: .*this source is broken"):
         play(mine, program())
 
 
-def test_a_budget_below_one_experiment_is_refused(trainer: Trainer) -> None:
-    with pytest.raises(UsageError, match="is too small for one experiment"):
-        play(trainer, program(), 0.5)
-
-
-def test_higher_is_better_where_the_task_says_so(trainer: Trainer, tmp_path: Path) -> None:
+def test_metric_whose_higher_is_better_is_kept_higher(trainer: Trainer, tmp_path: Path) -> None:
     """The same losses read as a score: whatever made them larger is kept then."""
-    upward = _blobs(tmp_path, "", "", direction="higher")
-    with Trainer(upward, _data(upward, tmp_path), launcher=trainer.launcher, fixed_steps=True) as mine:
-        played = play(mine, Program.parse("worse"), 8)
+    with changed(trainer, tmp_path, "task.toml", '"lower"', '"higher"') as mine:
+        played = play(mine, Program.parse("worse"), 5)
     metrics = [row["metric"] for row in played.decided("keep")]
-    assert metrics == sorted(metrics)
+    assert metrics and metrics == sorted(metrics)
     assert played.result.final_metric == max(row["metric"] or 0 for row in played.experiments)
-
-
-def _blobs(tmp_path: Path, old: str, new: str, direction: str = "lower") -> Task:
-    folder = tmp_path / "blobs"
-    shutil.copytree(BLOBS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    train, toml = folder / "train.py", folder / "task.toml"
-    train.write_text(train.read_text().replace(old, new) if old else train.read_text())
-    toml.write_text(toml.read_text().replace('"lower"', f'"{direction}"'))
-    return Task.load(folder)
-
-
-def _data(task: Task, tmp_path: Path) -> DataStore:
-    return DataStore(task, STREAMS_OF_TESTS, tmp_path / "splits")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from inner_loop.agents.worktree import clear, temporary
 from programs.common.errors import UsageError
 from programs.common.files import TooMuch, read_beneath
 from trainer.jobs import writable_folder as trees
@@ -48,11 +50,19 @@ def test_root_gives_a_folder_and_takes_it_back_without_setuid(tmp_path: Path) ->
     assert status.st_uid == 0 and not status.st_mode & (stat.S_ISUID | stat.S_ISGID)
 
 
-def test_what_is_nested_too_deeply_is_told_and_not_a_crash(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
+def test_folder_too_deep_to_be_read_is_told_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "stays").touch()
     script = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
-    subprocess.run(["python3", "-c", script], cwd=root, check=True)
-    with pytest.raises(TooMuch, match="cannot be read"):
-        trees.size_mb(root)
-    subprocess.run(["rm", "-rf", str(root)], check=True)
+    with ExitStack() as stack:
+        for root in (tmp_path / "root", temporary(stack)):
+            root.mkdir(exist_ok=True)
+            (root / "closed").mkdir()
+            (root / "closed" / "file").touch()
+            (root / "closed").chmod(0)
+            (root / "link").symlink_to(tmp_path / "outside")
+            subprocess.run(["python3", "-c", script], cwd=root, check=True)
+        with pytest.raises(TooMuch, match="cannot be read"):
+            trees.size_mb(tmp_path / "root")
+        clear(tmp_path / "root")
+    assert not root.exists() and os.listdir(tmp_path) == ["outside"] and (tmp_path / "outside" / "stays").exists()

@@ -16,23 +16,7 @@ from tests.llm import server as chat
 from tests.llm.server import Body, LlmServer, ToolCall, call_id, tokens_of
 
 
-class ApiServer(LlmServer):
-    """``cached``: tokens of each prompt that Anthropic's protocol says were read from a cache."""
-
-    def __init__(self, *args: Any, cached: int = 0, **how: Any) -> None:
-        super().__init__(*args, **how)
-        self._http.RequestHandlerClass = _Handler
-        self.cached = cached
-        self.heard: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        self.release = threading.Event()
-
-    @property
-    def root(self) -> str:
-        return self.url.removesuffix("/v1")
-
-
-class _Handler(chat._Handler):
+class _Handler(chat._ChatHandler):
     def do_GET(self) -> None:
         self._note()
         super().do_GET()
@@ -43,8 +27,7 @@ class _Handler(chat._Handler):
         if not kind.endswith(("/messages", "/responses", "/count_tokens")):
             super().do_POST()
             return
-        llm = self._llm
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        llm, body = self.server.llm, self.body()
         if kind.endswith("/count_tokens"):
             self._json(200, {"input_tokens": tokens_of(json.dumps(body))})
             return
@@ -65,7 +48,7 @@ class _Handler(chat._Handler):
     def _reply(self, llm: LlmServer, body: Body, kind: str | None) -> None:
         if kind == "redirect":
             self.send_response(307)
-            self.send_header("Location", f"{self._llm.url}/elsewhere")
+            self.send_header("Location", f"{llm.url}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif kind == "echo":
@@ -81,30 +64,34 @@ class _Handler(chat._Handler):
             super()._reply(llm, body, None if kind == "slow" else kind)
 
     def _events(self, events: list[tuple[str, Body]], fault: str | None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
+        self.begin_events()
         half = len(events) // 2
         for at, (name, event) in enumerate(events[:half] if fault == "drop" else events):
             if fault == "slow" and at == half:
-                self._llm.release.wait(30)
+                self.server.llm.release.wait(30)
             head = f"event: {name}\n" if name else ""
             self.wfile.write(f"{head}data: {json.dumps(event)}\n\n".encode())
         if not events[0][0] and fault != "drop":
             self.wfile.write(b"data: [DONE]\n\n")
-        self.close_connection = True
 
     def _note(self) -> None:
-        with self._llm.lock:
-            self._llm.heard.append({name.lower(): value for name, value in self.headers.items()})
-            self._llm.paths.append(f"{self.command} {self.path}")
+        llm: ApiServer = self.server.llm
+        with llm.lock:
+            llm.heard.append({name.lower(): value for name, value in self.headers.items()})
+            llm.paths.append(f"{self.command} {self.path}")
 
-    @property
-    def _llm(self) -> ApiServer:
-        llm = self.server.llm
-        assert isinstance(llm, ApiServer)
-        return llm
+
+class ApiServer(LlmServer):
+    """``cached``: tokens of each prompt that Anthropic's protocol says were read from a cache."""
+
+    handler = _Handler
+
+    def __init__(self, *args: Any, cached: int = 0, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.cached = cached
+        self.heard: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.release = threading.Event()
 
 
 def _id(kind: str, body: Body) -> str:
@@ -118,13 +105,8 @@ Events = Iterator[tuple[str, Body]]
 def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silent: bool) -> tuple[Body, Events]:
     """Anthropic's: https://docs.anthropic.com/en/docs/build-with-claude/streaming"""
     asked = {"input_tokens": usage["in"] - cached, "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0}
-    head = {
-        "id": _id("msg", body),
-        "type": "message",
-        "role": "assistant",
-        "model": body["model"],
-        "stop_sequence": None,
-    }
+    about = {"id": _id("msg", body), "type": "message", "role": "assistant"}
+    head = about | {"model": body["model"], "stop_sequence": None}
     told = {} if silent else {"usage": asked | {"output_tokens": usage["out"]}}
     call = {"type": "tool_use", "id": call_id(text), "name": text.name} if isinstance(text, ToolCall) else None
     content = call | {"input": json.loads(text)} if call else {"type": "text", "text": text}
@@ -135,13 +117,12 @@ def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silen
         started = {} if silent else {"usage": asked | {"output_tokens": 1}}
         message = head | {"content": [], "stop_reason": None} | started
         yield "message_start", {"type": "message_start", "message": message}
-        block = call | {"input": {}} if call else {"type": "text", "text": ""}
+        block: Body = call | {"input": {}} if call else {"type": "text", "text": ""}
         yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": block}
         for start in range(0, len(text), 20):
             piece = text[start : start + 20]
-            delta = (
-                {"type": "input_json_delta", "partial_json": piece} if call else {"type": "text_delta", "text": piece}
-            )
+            delta = {"partial_json": piece} if call else {"text": piece}
+            delta["type"] = "input_json_delta" if call else "text_delta"
             yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}
         yield "content_block_stop", {"type": "content_block_stop", "index": 0}
         ended = {} if silent else {"usage": {"output_tokens": usage["out"]}}
@@ -158,13 +139,8 @@ def _response(body: Body, text: str, usage: dict[str, int], _cached: int, *, sil
         "input_tokens_details": {"cached_tokens": 0},
     }  # fmt: skip
     content = [{"type": "output_text", "text": text, "annotations": []}]
-    item: Body = {
-        "id": _id("msg", body),
-        "type": "message",
-        "role": "assistant",
-        "status": "completed",
-        "content": content,
-    }
+    item: Body = {"id": _id("msg", body), "type": "message", "role": "assistant"}
+    item |= {"status": "completed", "content": content}
     empty: Body = {"content": []}
     if isinstance(text, ToolCall):
         item = {"id": _id("fc", body), "type": "function_call", "status": "completed", "call_id": call_id(text)}

@@ -12,12 +12,10 @@ _TRY = (
     "sed -i 's/^{name} = .*/{name} = {value}/' train.py && git commit -qam '{name} {value}' && "
     "uv run train.py > run.log 2>&1; grep '^val_bpb:' run.log; tail -n 3 run.log"
 )
+_TRIED = (("LEARNING_RATE", 0.004), ("BATCH_SIZE", 16), ("LEARNING_RATE", 0.008))
 _COMMANDS = (
     "cat program.md",
-    *(
-        _TRY.format(name=n, value=v)
-        for n, v in (("LEARNING_RATE", 0.004), ("BATCH_SIZE", 16), ("LEARNING_RATE", 0.008))
-    ),
+    *(_TRY.format(name=n, value=v) for n, v in _TRIED),
     "experiment status",
     "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.simulated_tasks import simulated_task
 from tests.llm.researcher import _FILE, _NUMBER, luck_of, prompt_of, reply
-from trainer.laws.law import Law
+from trainer.laws.law import Change, Law
 
 HELPFUL, NULL, VISIBLE = "Take large steps.", "Stay calm.", "Explain each change in a comment."
 TALK = "Think aloud."
@@ -18,7 +18,9 @@ SMALL, LARGE = 0.02, 0.2
 
 def steps_task(folder: Path) -> Path:
     """A task in which raising any of many settings to 2 gains a little and to 4 much; lowering one to 0.5 loses."""
-    effects = {(knob, value): gain for knob in KNOBS for value, gain in ((2.0, SMALL), (4.0, LARGE), (0.5, -0.1))}
+    effects: dict[Change, float] = {
+        (knob, value): gain for knob in KNOBS for value, gain in ((2.0, SMALL), (4.0, LARGE), (0.5, -0.1))
+    }
     law = Law(before=dict.fromkeys(KNOBS, 1.0), effects=effects, metric=40.0, seed=1, noise=0.01)
     return simulated_task(law, folder, experiments=8)
 

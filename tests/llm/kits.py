@@ -19,12 +19,8 @@ Event = dict[str, Any]
 
 def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
     """What a user of a local server sets."""
-    for name, value in environment_variables(url, key).items():
-        patch.setenv(name, value)
-
-
-def environment_variables(url: str, key: str = KEY) -> dict[str, str]:
-    return {"OPENAI_API_BASE": url, "OPENAI_API_KEY": key}
+    patch.setenv("OPENAI_API_BASE", url)
+    patch.setenv("OPENAI_API_KEY", key)
 
 
 def staff(**how: Any) -> ModelConfig:
@@ -41,15 +37,8 @@ def kit(
 ) -> RunContext:  # fmt: skip
     """A kit whose events go to a list."""
     emit = into([] if events is None else events)
-    return RunContext(
-        config=staff(**how),
-        run_id=run_id,
-        study=study,
-        recorded=typed(recorded),
-        emit=emit,
-        record=record,
-        replay=replay,
-    )
+    files: dict[str, Any] = {"study": study, "record": record, "replay": replay}
+    return RunContext(config=staff(**how), run_id=run_id, recorded=typed(recorded), emit=emit, **files)
 
 
 def model_client(events: list[Event] | None = None, **how: Any) -> ModelClient:

@@ -16,34 +16,29 @@ def answer(body: Body) -> str:
     return writer.answer(body) if "# What to do" in researcher.prompt_of(body) else researcher.answer(body)
 
 
+class _Handler(chat._ChatHandler):
+    def _reply(self, llm: LlmServer, body: Body, kind: str | None) -> None:
+        assert isinstance(llm, LocalServer)
+        asked = sum(tokens_of(chat._text(message)) + 4 for message in body["messages"])
+        reply = int(body.get("max_tokens") or 0) if llm.kind == "vllm" else 0
+        if asked + reply <= llm.context - (llm.kind != "vllm"):
+            super()._reply(llm, body, kind)
+            return
+        llm.refused.append(body)
+        status, error = _refusal(llm.kind, asked, reply, llm.context)
+        self._json(status, {"error": error})
+
+
 class LocalServer(LlmServer):
     """``context``: tokens of a prompt and its reply together; ``refused``: the prompts that were too long."""
+
+    handler = _Handler
 
     def __init__(self, kind: str = "llama.cpp", context: int = 4096, **how: Any) -> None:
         super().__init__(how.pop("answer", answer), **how)
         assert kind in KINDS
-        self._http.RequestHandlerClass = _Handler
         self.kind, self.context = kind, context
         self.refused: list[Body] = []
-
-
-class _Handler(chat._Handler):
-    def _reply(self, llm: LlmServer, body: Body, kind: str | None) -> None:
-        local = self._local
-        asked = sum(tokens_of(chat._text(message)) + 4 for message in body["messages"])
-        reply = int(body.get("max_tokens") or 0) if local.kind == "vllm" else 0
-        if asked + reply <= local.context - (local.kind != "vllm"):
-            super()._reply(llm, body, kind)
-            return
-        local.refused.append(body)
-        status, error = _refusal(local.kind, asked, reply, local.context)
-        self._json(status, {"error": error})
-
-    @property
-    def _local(self) -> LocalServer:
-        llm = self.server.llm
-        assert isinstance(llm, LocalServer)
-        return llm
 
 
 def _refusal(kind: str, asked: int, reply: int, size: int) -> tuple[int, Body]:
@@ -53,9 +48,8 @@ def _refusal(kind: str, asked: int, reply: int, size: int) -> tuple[int, Body]:
         counts = {"n_prompt_tokens": asked, "n_ctx": size}
         return 400, {"code": 400, "message": message, "type": "exceed_context_size_error"} | counts
     if kind == "llama.cpp-2024":
-        message = (
-            "the request exceeds the available context size. try increasing the context size or enable context shift"
-        )
+        message = "the request exceeds the available context size. "
+        message += "try increasing the context size or enable context shift"
         return 500, {"code": 500, "message": message, "type": "server_error"}
     if kind == "ollama":
         message = "the input length exceeds the context length"

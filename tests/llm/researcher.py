@@ -18,11 +18,8 @@ _LABEL = re.compile(r"\[(d\d+)\]")
 
 def prompt_of(body: dict[str, Any]) -> str:
     """The whole prompt, as text."""
-    parts: list[str] = []
-    for message in body["messages"]:
-        content = message.get("content") or ""
-        parts.append(content if isinstance(content, str) else "".join(part.get("text", "") for part in content))
-    return "\n".join(parts)
+    contents = [message.get("content") or "" for message in body["messages"]]
+    return "\n".join(c if isinstance(c, str) else "".join(part.get("text", "") for part in c) for c in contents)
 
 
 def luck_of(body: dict[str, Any]) -> random.Random:

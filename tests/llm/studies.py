@@ -9,15 +9,13 @@ from typing import Any
 from arena.arms import Entry, enter
 from arena.match import play
 from arena.race import Allocation
-from arena.study.setup import StudySetup
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.in_process import InProcessExecutor
 from bench.simulated_tasks import random_law, simulated_task
-from inner_loop.run_context import ModelConfig
 from programs.program import Program
 from tests.llm.kits import staff
-from tests.studies import silent
+from tests.studies import silent, study_on
 from trainer.task import Task
 
 THREE = """# Organization
@@ -65,21 +63,8 @@ def planted(folder: Path, experiments: int = 8, law_seed: int = 1, **how: Any) -
 
 def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, **how: Any) -> Study:
     """A study that is staffed by the test server's model."""
-    team: ModelConfig = staff(**how)
-    task = task or planted(folder.parent / "task")
-    return Study.create(
-        folder,
-        StudySetup(
-            task=task,
-            run_budget=task.run_budget,
-            kind="match",
-            workers=1,
-            seed=4,
-            researcher="chat",
-            model_config=team,
-            fixed_steps=fixed_steps,
-        ).config(),
-    )
+    more: dict[str, Any] = {"researcher": "chat", "model_config": staff(**how), "fixed_steps": fixed_steps}
+    return study_on(folder, task or planted(folder.parent / "task"), seed=4, **more)
 
 
 def race(study: Study, texts: Sequence[str] = (THREE, ONE), runs: int = 1) -> None:

@@ -6,56 +6,16 @@ import json
 import math
 import socket
 import socketserver
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any
+
+from tests.llm.server import Served
 
 Script = Callable[[], Iterator[bytes]]
 
 
-class WildServer:
-    """``script`` makes the bytes of an answer, piece by piece; the connection is closed behind them.
-
-    ``heard`` holds the heads of the requests.
-    """
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.heard: list[bytes] = []
-        self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.wild = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def root(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.root}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    wild: WildServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who is answered like this hangs up."""
-
-
 class _Handler(socketserver.StreamRequestHandler):
-    server: _Server
+    server: Any
 
     def handle(self) -> None:
         head = b""
@@ -66,10 +26,25 @@ class _Handler(socketserver.StreamRequestHandler):
             head += line
         lengths = [int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length")]
         self.rfile.read(lengths[0] if lengths else 0)
-        self.server.wild.heard.append(head)
-        for piece in self.server.wild.script():
+        wild: WildServer = self.server.llm
+        wild.heard.append(head)
+        for piece in wild.script():
             self.wfile.write(piece)
         self.request.shutdown(socket.SHUT_WR)
+
+
+class WildServer(Served):
+    """``script`` makes the bytes of an answer, piece by piece; the connection is closed behind them.
+
+    ``heard`` holds the heads of the requests.
+    """
+
+    handler = _Handler
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.script = script
+        self.heard: list[bytes] = []
 
 
 def whole(body: bytes, *, head: str = "", status: str = "200 OK", kind: str = "application/json") -> bytes:

@@ -15,8 +15,8 @@ from meta.archive import Archive, front, not_behind, surpasses
 from meta.breed import judge
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
-from meta.population import descendants, entries, starters
-from programs.edit import state_settings, without_ideas
+from meta.population import descendants, entries
+from programs.edit import state_settings
 from programs.program import Program
 from programs.settings import set_charter
 from tests.events import example
@@ -90,14 +90,6 @@ def test_settings_of_an_export_follow_the_charter_of_a_child() -> None:
     assert child is not None and "\n- wave: 6 " in child.text and "\n- wave: 3 " not in child.text
 
 
-def test_starters_begin_with_stock_and_the_users_own() -> None:
-    own = program("mine", "  proposers: {tpe: 1.0}\n")
-    names = [p.name for p in starters(5, [own])]
-    assert names[:2] == ["stock", "mine"] and names[-1] == "one-line" and len(names) == 6
-    two = [p.name for p in starters(5, [own, program("other", "  wave: 4\n")])]
-    assert two == ["stock", "mine", "other", "one-line"]
-
-
 def test_programs_that_behave_alike_enter_once() -> None:
     entered, twins = entries([program("a"), Program.parse("# b\n\nsame\n", "b")], Novelty([STROKES], "scripted"))
     assert [e.program.name for e in entered] == ["a"]
@@ -108,13 +100,6 @@ def test_descendants_follow_any_parent() -> None:
     rows: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("x", "b"), "d": ("x",)}
     programs = {k: example(ProgramEvent, program_id=k, parent_ids=v) for k, v in rows.items()}
     assert descendants("a", programs) == ["a", "b", "c"]
-
-
-def test_without_ideas_keeps_the_process() -> None:
-    bare = without_ideas(program("q", "  proposers: {queue: 0.9, local: 0.1}\n", ("Set `lr=0.1`.",)))
-    assert bare.ideas == () and bare.charter.proposers == {"local": 0.1}
-    bare = without_ideas(program("q", "  proposers: {queue: 1.0}\n", ("Set `lr=0.1`.",)))
-    assert bare.charter.proposers == {"random": 1.0}
 
 
 def test_claim_counts_the_error_of_the_baseline_that_stays() -> None:

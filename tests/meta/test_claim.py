@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import t as student
 
 from analysis.ledger.events import BaselineEvent, VerificationEvent
-from analysis.statistics import Estimate, mean_interval, welch_difference
+from analysis.statistics import Estimate, mean_interval
 from analysis.study import open_study
 from analysis.verdict.claim import Against, Gains, claim, claim_over
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, Decision, FoundScript, OnOneTask, twins
@@ -137,17 +137,9 @@ def test_interval_of_stocks_arms_is_a_t_test_with_one_variance() -> None:
     assert aa.lead.interval() == pytest.approx((aa.lead.value - half, aa.lead.value + half))
 
 
-def test_champion_without_ideas_differs_by_welchs_interval() -> None:
-    with_them, without = [1.0, 1.2, 1.5], [0.2, 0.9, 0.5, 0.4]
-    lead = mean_interval(with_them).minus(mean_interval(without))
-    assert astuple(lead)[:3] == pytest.approx(astuple(welch_difference(with_them, without))[:3])
-    assert mean_interval(with_them).minus(mean_interval([0.5])).interval() == (None, None)
-    assert mean_interval(with_them).minus(Estimate()) == Estimate()
-
-
 def test_apply_is_offered_only_for_a_script_of_its_own_task() -> None:
-    found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified", noise="seeds") for task, low in
-             (("first", -0.1), ("second", 0.1))]  # fmt: skip
+    found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified", noise="seeds")
+             for task, low in (("first", -0.1), ("second", 0.1))]  # fmt: skip
     tasks = [OnOneTask(script.task, "u", 1.0, True, *3 * (Estimate(0.0),)) for script in found]
     measured = claim(gains(1.0))
     of_two = Decision(OPEN, "a", "u", (), measured.champion, measured.tested, measured.p, scripts=tuple(found))

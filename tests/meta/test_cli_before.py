@@ -1,24 +1,24 @@
-"""What a command says of the machine and of a study that it is started in, before it founds or spends anything."""
+"""What a command refuses or says of the machine, of agents and of a study before it founds or spends anything."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import analysis.study as study_tables
-from analysis.ledger.run_state import StudyState
-from meta.kinds.evolve import EvolveKind
-from meta.ui.live import LiveStudy
-from tests.inner_loop.play import BLOBS
-from tests.meta.cli_study import ALONE, Call, cli
+from meta.cli.doctor import train_small_task
+from programs.common.errors import EnvironmentProblem
+from tests.llm.gateway import OPENAI_KEY
+from tests.meta.cli_study import ALONE, Call, cli, metaloop, on_terminal
 from tests.studies import drawn_law
+from trainer.sandbox import bwrap
 
 
 @pytest.mark.slow
@@ -38,9 +38,10 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
         told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
         assert [row["trust"] for row in told] == ["scored"]
     assert call("verify", Path(law) / "train.py", "-t", law, "-n", "2", "--json").json["trust"] == "verified"
-    done = cli("verify", tmp_path / "match", "--runs", "2", "--json")
-    told = done.json
-    assert done.returncode == (told["verdict"] == "contradicted") and "without training" not in told["why"]
+    bad = tmp_path / "train.py"
+    bad.write_text("print('hello')\n")
+    told = call("verify", bad, "-t", law, "-n", "2", "--json", code=1).json
+    assert told["verdict"].startswith("invalid: the law does not cover a source without") and told["gain"] is None
 
 
 def test_unusable_cache_is_reported_before_a_study_is_made(
@@ -60,7 +61,7 @@ def test_unusable_cache_is_reported_before_a_study_is_made(
 @pytest.mark.parametrize("what", ["a small budget", "a folder with other files", "no sandbox"])
 @pytest.mark.parametrize(
     "command",
-    [("match", "stock"), ("match", "local", "-t", "strokes,letters"), ("evolve", "--quick"), ("ablate", "local")],
+    [("match", "local", "-t", "strokes,letters"), ("evolve", "--quick"), ("ablate", "local")],
 )
 def test_dry_run_refuses_what_the_command_refuses(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, command: tuple[str, ...]
@@ -81,21 +82,6 @@ def test_dry_run_refuses_what_the_command_refuses(
         for more in ((), ("--dry-run",))
     ]
     assert errors[0] == errors[1] and not (study / "study.toml").exists()
-
-
-def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
-    law, bad = drawn_law(tmp_path / "law", 1), tmp_path / "train.py"
-    bad.write_text("print('hello')\n")
-    told = call("verify", bad, "-t", law, "-n", "2", "--json", code=1).json
-    assert told["verdict"].startswith("invalid: the law does not cover a source without")
-    assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
-
-
-@pytest.mark.parametrize(("how", "exact"), [((), False), (("--set", "fixed_steps=true"), True)])
-def test_a_check_says_whether_its_secret_repeats_it_exactly(call: Call, how: tuple[str, ...], exact: bool) -> None:
-    err = call("verify", BLOBS / "train.py", "-t", BLOBS, "-n", "2", *how).stderr
-    [said] = [line for line in err.splitlines() if line.startswith("repeat this check with --set secret=")]
-    assert ("the same figures only with fixed steps" in said) is not exact
 
 
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
@@ -124,31 +110,59 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
     assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]
 
 
-def test_the_end_of_a_study_reads_its_ledger_once(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the champion is named: what it cost, the verdict, its files and how to go on come from one copy."""
-    drawn_law(tmp_path / "law", 3)
-    monkeypatch.chdir(tmp_path)
-    loads: list[str] = []
+def test_plan_says_what_has_no_price_and_no_agent_means_no_study(tmp_path: Path) -> None:
+    words = ("match", "stock", *ALONE, "-r", "command:codex", "-s", "here")
+    own = {**os.environ, "PATH": str(tmp_path)}
+    for more in ((), ("--dry-run",)):
+        absent = cli(*words, "--json", *more, cwd=tmp_path, env=own)
+        told = json.loads(absent.stderr)["error"]
+        assert absent.returncode == 1 and told["kind"] == "environment" and "npm install" in told["hint"]
+    assert "4711" not in metaloop(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path, code=2).stderr
+    assert not (tmp_path / "here").exists()
 
-    def counted(owner: object, name: str) -> None:
-        real = getattr(owner, name)
 
-        def reads(*given: Any, **named: Any) -> Any:
-            loads.append(name)
-            return real(*given, **named)
+def test_an_agent_that_may_not_start_founds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each kind refuses is in tests/inner_loop/test_description.py."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    (tmp_path / "codex").write_text("#!/bin/sh\n")
+    (tmp_path / "codex").chmod(0o755)
+    words = ("match", "stock", *ALONE, "-r", "command:codex", "-s", "here", "--json")
+    error = json.loads(metaloop(*words, cwd=tmp_path, code=2).stderr.splitlines()[-1])["error"]
+    assert error["hint"] == "--yes, with --max-usd 5" and OPENAI_KEY not in str(error)
+    assert not (tmp_path / "here").exists()
 
-        monkeypatch.setattr(owner, name, reads)
 
-    for owner, name in ((study_tables, "_tables"), (StudyState, "read"), (LiveStudy, "read")):
-        counted(owner, name)
-    real = EvolveKind.play
+@pytest.mark.parametrize("sandbox", [[], ["--no-sandbox"]])
+def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox: list[str]) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
+    program.chmod(0o755)
+    words = ("match", "stock", *ALONE, "-r", "command", "--set", f"agent={program}", "-s", "here", "-y", *sandbox)
+    failed = metaloop(*words, cwd=tmp_path, code=1)
+    assert "error: the agent 'agent' ended with exit code 1" in failed.stderr
+    assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()
 
-    def carried_out(*given: Any) -> None:
-        real(*given)
-        assert loads
-        loads.clear()
 
-    monkeypatch.setattr(EvolveKind, "play", carried_out)
-    dial = ("--quick", "--set", "generations=0", "-n", "2", "-b", "0.4s", "-j", "1")
-    told = call("evolve", "-t", "law", *dial, "-s", "s", "--json").json
-    assert loads == ["_tables"] and told["program_id"].startswith("p")
+@pytest.mark.slow
+def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
+    own = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    told = metaloop("doctor", "--json", cwd=tmp_path, env=own).json
+    (line,) = [item for item in told["items"] if item["check"] == "agent CLIs"]
+    assert line["found"] == "none; not installed: claude, codex, mini-swe-agent, opencode"
+    _, shown = on_terminal("doctor", cwd=tmp_path, env=own)
+    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines())) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+def test_a_real_experiment_passes_in_the_sandbox_here() -> None:
+    train_small_task()
+
+
+def test_no_sandbox_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)
+    with pytest.raises(EnvironmentProblem, match="bwrap is not installed"):
+        train_small_task()

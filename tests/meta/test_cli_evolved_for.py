@@ -17,9 +17,8 @@ from arena.after.harvest import HARVEST
 from arena.study.study import Study
 from bench.whole import resized
 from inner_loop.behaviour import resolved_ideas
-from meta.outcome.agent_text import copied_first, for_agents, training, with_code_changes
+from meta.outcome.agent_text import for_agents, training, with_code_changes
 from meta.outcome.rewriting import Findings, findings, rewritten
-from meta.ui.records import program_page
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -59,8 +58,6 @@ def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
     assert ended.json["researcher"] == "scripted"
     assert ended.json["program_id"] == champion.program_id
     assert ", the scripted researcher, " in (here / "s" / "champion.evidence.md").read_text()
-    metaloop("report", "s", cwd=here)
-    assert "<dt>researcher</dt><dd><code>scripted</code></dd>" in (here / "s" / "report.html").read_text()
 
 
 def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
@@ -107,14 +104,11 @@ def test_ideas_that_made_scripts_worse_are_a_list_at_the_end() -> None:
 
 
 def test_settings_of_a_models_champion_hold_against_its_prose(here: Path) -> None:
-    text = with_label(
-        starter("idea-queue").text.replace("no_repeat", "keep: {rule: margin}\n  no_repeat").encode(), CHAT
-    )
-    (here / "chatty.md").write_bytes(text)
-    for kind in ("chat", "agent"):
-        shown = exported(here, "chatty.md", "--for", kind)["text"]
-        assert shown.index("score is better after one training") < shown.index("these settings hold:")
-        assert shown.count('\n- keep.rule: "margin" (') == 1
+    text = starter("idea-queue").text.replace("no_repeat", "keep: {rule: margin}\n  no_repeat")
+    (here / "chatty.md").write_bytes(with_label(text.encode(), CHAT))
+    shown = exported(here, "chatty.md", "--for", "chat")["text"]
+    assert shown.index("score is better after one training") < shown.index("these settings hold:")
+    assert shown.count('\n- keep.rule: "margin" (') == 1
 
 
 def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:
@@ -122,9 +116,7 @@ def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:
     do not count."""
     program = Program.parse("## Ideas\n\n- Set `often`.\n- Set `never`.\n")
     ids = [idea.directive_id for idea in program.ideas]
-    listed = [
-        {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i} for i, d in enumerate(ids)
-    ]
+    listed = [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": 0} for d in ids]
     private_folder(tmp_path / "ledger")
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.program(ledger, program.program_id, directives=listed)
@@ -145,34 +137,6 @@ def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:
         ).fetchall()
     assert (row["directive_id"], row["tries"], row["kept"]) == (ids[1], 16, 0)
     assert (row["loss"], row["low"], row["high"]) == known and row["low"] > 0
-
-
-def test_any_program_of_a_study_is_written(here: Path) -> None:
-    with open_study(here / "s", views=()) as con:
-        names = [name for (name,) in con.execute("SELECT DISTINCT name FROM programs ORDER BY 1").fetchall()]
-    for name in names[:2]:
-        assert exported(here, "s", "--for", "prose", "--program", name)["text"]
-    for words, why in ((["--program", names[0]], "needs --for"), (["--for", "prose", "--program", "none"], "none")):
-        refused = cli("export", "s", *words, cwd=here)
-        assert refused.returncode and why in refused.stderr
-
-
-def test_program_of_a_study_is_found_by_the_id_of_lineage(here: Path) -> None:
-    with open_study(here / "s", views=()) as con:
-        (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
-    assert program_page(here / "s", one[:7])["program"]["program_id"] == one
-    assert text in cli("show", one[:7], "--text", "-s", "s", cwd=here).stdout
-    metaloop("program", "diff", one[:7], other[:7], "-s", "s", cwd=here)
-    unknown = cli("program", "diff", "p0000", "stock", "-s", "s", cwd=here)
-    assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
-
-
-def test_conditions_and_relative_values_are_explained(here: Path) -> None:
-    ideas = "- Slow: `lr<0.03` → `lr=*10` `depth=up`.\n- `@dropout=0?`.\n"
-    for each in (ideas, *ideas.splitlines(), "- Use `muon`.\n"):
-        (here / "when.md").write_text(f"Go.\n\n## Ideas\n\n{each}")
-        shown = exported(here, "when.md", "--for", "agent")["text"]
-        assert each in shown and ("## Notation" in shown) == ("muon" not in each)
 
 
 def test_program_of_a_model_is_rewritten_only_where_scripts_can(here: Path) -> None:
@@ -207,7 +171,6 @@ def test_ideas_by_role_get_the_tasks_own_names() -> None:
     text = "- `optimizer==adam` → `@optimizer=momentum?` `@context_length=4?` `lr=0.03?` `width=1?` `centre?`, `lr=*3`."
     wanted = "- `optimizer==adamw` → `optimizer=nesterov` `lr=0.03` `centre`, `lr=*3`."
     assert for_agents(text, strokes) == wanted
-    assert for_agents("- `@optimizer=lion?` `@learning_rate=0.1?`.", strokes) == "- ."
 
 
 def test_changes_of_the_code_are_shown_to_agents() -> None:
@@ -216,9 +179,6 @@ def test_changes_of_the_code_are_shown_to_agents() -> None:
     shown = with_code_changes("- Try `centre`.\n", task)
     assert "`centre`: grey values" in shown and "`average`" not in shown
     assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
-    for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
-        removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
-        assert added and not removed & added, block
 
 
 def test_an_agent_gets_what_it_cannot_look_up() -> None:
@@ -226,12 +186,7 @@ def test_an_agent_gets_what_it_cannot_look_up() -> None:
     strokes = Task.load("strokes")
     made, _ = rewritten(Program.parse(text, "p"), "agent", Findings(strokes, sd=0.02))
     assert made.text.startswith("# Mine\n") and "metaloop:" not in made.text
-    for fact in (
-        "`metaloop task init strokes --like strokes`",
-        "about 0.02 nats",
-        "`python train.py`",
-        "0.08 s of CPU",
-    ):
+    for fact in ("`metaloop task init strokes --like strokes`", "about 0.02 nats", "0.08 s of CPU"):
         assert fact in made.text, fact
     bare, _ = rewritten(Program.parse(text, "p"), "agent")  # of a file: no task is known
     assert "---" not in bare.text and "## The task" not in bare.text
@@ -244,10 +199,3 @@ def test_a_study_gives_its_best_script_and_the_noise_of_its_task(here: Path) -> 
     harvest = study.state.harvests[study.task.name, HARVEST]
     assert study.task.edits.apply(study.task.baseline(), found.best).source_id == harvest.source_id
     assert found.sd and training(study.task) == "" and f"{harvest.gain:+.2f}" in found.gain
-
-
-def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert copied_first("strokes") == ["metaloop task init strokes --like strokes"] and copied_first("/a/law") == []
-    (tmp_path / "strokes").mkdir()
-    assert copied_first("strokes") == []

@@ -1,8 +1,10 @@
-"""`metaloop ls`, `compare`, `rm` and `gc`."""
+"""`metaloop ls`, `standings` of several studies, `report`, and a study that gets small."""
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,12 +14,13 @@ import pytest
 from analysis.study import query as ask
 from arena.audit.verify_study import final_source
 from arena.study.run_archive import compact, unpacked
+from arena.study.settings import StudyConfig
 from arena.study.study import Study
 from meta.cli.output import ESCAPES
 from meta.ui.studies import Studies
 from programs.common.errors import Corrupt, OtherVersion
-from programs.shelf import starter
-from tests.meta.cli_study import metaloop, on_terminal
+from tests.meta.cli_study import ALONE, metaloop, on_terminal, write_study
+from tests.studies import drawn_law
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
@@ -26,19 +29,15 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     monkeypatch.chdir(root)
     assert "metaloop ls lists studies of this folder" in metaloop("status", code=2).stderr
     there = {item["study"] for item in metaloop("ls", "--json").json["items"]}
-    window = Studies(root)  # `ui` and `ls` find the same
-    window.close()
-    assert there == window.followed.keys() >= {"one", "deep/er/two"}
+    assert there >= {"one", "deep/er/two"}
     assert "no study under" in metaloop("ls", tmp_path).stderr
     items = {item["study"]: item for item in metaloop("ls", root, "--json").json["items"]}
     item = items[str(root / "one")]
     assert item["state"] == "finished"
     (named,) = ask(root / "one", "SELECT p.name FROM champions JOIN programs AS p USING (program_id)")
-    assert item["champion"] == named["name"] and item["lead"] not in ("-", named["name"])
-    assert item["verdict"] and item["mb"] > 0
-    rows = {
-        row["program"]: row for row in metaloop("standings", root / "one", root / "deep/er/two", "--json").json["items"]
-    }
+    assert item["champion"] == named["name"] and item["verdict"] and item["mb"] > 0
+    both = metaloop("standings", root / "one", root / "deep/er/two", "--json").json["items"]
+    rows = {row["program"]: row for row in both}
     assert any(name.startswith("champions: ") for name in rows) and "stock" in rows
     stock = "purpose = 'confirmation' AND name = 'stock' AND role <> 'a/a'"
     gains = f"SELECT avg(verified_gain) AS gain FROM runs WHERE {stock}"
@@ -71,16 +70,7 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path, tmp_path: 
     code, shown = on_terminal("ls", tmp_path, cwd=root)
     lines = ESCAPES.sub("", shown).strip().splitlines()
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
-    assert " lead " in lines[0] and "champion" not in lines[0]
-    assert lines[1].startswith("strokes-2026-11-25-1 ") and "[0." in shown
-
-
-def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:
-    code, shown = on_terminal("show", "stock", "-s", "one", cwd=root)
-    lines = ESCAPES.sub("", shown).splitlines()
-    assert code == 0 and max(map(len, lines)) <= 80 and "verified gain" in shown and "claimed gain" in shown
-    text = " ".join(" ".join(lines).split())
-    assert " ".join(starter("stock").text.split()) in text
+    assert lines[1].startswith("strokes-2026-11-25-1 ")
 
 
 def test_standings_shows_the_match_that_decides_the_verdict(root: Path) -> None:
@@ -111,8 +101,6 @@ def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: P
     compact(copy)
     assert (copy / "runs.zip").read_bytes() == packed
     metaloop("verify", runs[0]["run_id"], "-s", copy, "--seeds", "2", "-y")
-    metaloop("resume", copy)
-    metaloop("report", copy)
     (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
         final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])
@@ -120,3 +108,34 @@ def test_a_finished_study_gets_small_and_works_as_before(root: Path, tmp_path: P
 
 def git_log(folder: Path) -> str:
     return subprocess.run(["git", "log", "--oneline"], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return write_study(tmp_path / "study")
+
+
+def test_report_is_written_beside_the_study_or_into_a_file(study: Path) -> None:
+    target = study.parent / "pages" / "one.html"
+    told = metaloop("report", study, "-o", target, "--json").json
+    assert told["report"] == str(target) and told["bytes"] == target.stat().st_size and told["card"] is None
+    assert not (study / "report.html").exists() and [*target.parent.iterdir()] == [target]
+    (study / "study.toml").unlink()  # a ledger is enough
+    done = metaloop("report", study)
+    assert (done.stderr, done.stdout.strip()) == ("", str(study / "report.html"))
+    page = (study / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "How to reproduce" in page
+
+
+def test_report_shows_the_line_that_makes_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn_law(tmp_path / "a law", 3)
+    line = ["match", "local", "-t", "a law", *ALONE, "--seed", "5", "-b", "0.01m", "-j", "1", "-y"]
+    metaloop(*line, "-s", "one")
+    stored = StudyConfig.read(tmp_path / "one" / "study.toml")
+    assert stored.line == shlex.join(["metaloop", *line, "-s", "one"])
+    metaloop("report", "one")
+    assert stored.line in html.unescape((tmp_path / "one" / "report.html").read_text())
+    metaloop(*shlex.split(stored.line)[1:-1], "two")
+    again = StudyConfig.read(tmp_path / "two" / "study.toml")
+    assert (again.study_id, again.plan, again.programs) == (stored.study_id, stored.plan, stored.programs)

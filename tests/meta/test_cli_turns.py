@@ -19,7 +19,6 @@ from tests.llm import followers
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded
 from tests.llm.kits import environment
 from tests.llm.server import LlmServer
-from tests.meta.opened_window import Window, until_read
 
 from .cli_study import cli, metaloop
 
@@ -59,17 +58,12 @@ def test_an_ablation_of_prose_shows_the_sentence_that_helps(here: Path, capsys: 
     capsys.readouterr()
     league.main(["sentences", "s", "s", "s.svg"])  # the figures of a season, over several studies
     told = capsys.readouterr().out
-    assert "128 turns" in (here / "s.svg").read_text() and followers.HELPFUL in (here / "s.svg").read_text()
     assert "turns, sentences: 128, 5" in told and f"{followers.HELPFUL}: {helpful['estimate']:.2f} [" in told
     metaloop("report", "s", "-o", "report.html")
     page = (here / "report.html").read_text()
     verdict = "1 of 5 directives of rules has a significant effect"
     assert followers.HELPFUL in page and verdict in page
     assert page.count("<figcaption>How main, the best train.py so far, improved") == 2  # a picture for each lineage
-    window = Window(here)
-    until_read(window)
-    assert verdict in window.page("/study", at="s")
-    window.close()
 
 
 @pytest.mark.slow
@@ -104,17 +98,10 @@ def test_plan_says_turns_power_and_price_and_refuses_too_few(here: Path) -> None
     assert plan["tokens"] > 64 * 1000 and "not priced" in plan["price"]
     half = f"± {stats.t.ppf(0.975, 16 - 2 - 5) * 2 / 64**0.5:.2f} SD between turns"  # 16 programs in 2 groups of blocks
     assert half in plan["power"] and "after Holm" in plan["power"]
-    twice = metaloop(
-        "ablate", "rules.md", *HOW, "--budget", f"{2.2 * plan['device_seconds']}s", "--dry-run", "--json"
-    ).json
-    assert twice["turns"] == 128 and twice["device_seconds"] <= 2.2 * plan["device_seconds"]
-    agent = metaloop(
-        "ablate", "rules.md", "-t", "task", "-r", "command", "--set", "agent=cat", "--dry-run", "--json"
-    ).json
-    assert agent["turns"] == 128 and agent["runs"] == 4  # four lineages
-    assert agent["charged_seconds"] / 4 == pytest.approx(
-        6 * plan["charged_seconds"] / 2, rel=0.1
-    )  # six experiments a turn
+    of_agent = ("-t", "task", "-r", "command", "--set", "agent=cat", "--dry-run", "--json")
+    agent = metaloop("ablate", "rules.md", *of_agent).json
+    assert agent["turns"] == 128 and agent["runs"] == 4  # four lineages, of six experiments a turn
+    assert agent["charged_seconds"] / 4 == pytest.approx(6 * plan["charged_seconds"] / 2, rel=0.1)
     small = cli("ablate", "rules.md", *HOW, "--budget", "2s", "--dry-run")
     assert small.returncode == 2 and "need at least 32 turns" in small.stderr
     one = metaloop("ablate", "rules.md", *HOW, "--only", plan["factors"][1]["directive_id"], "--dry-run", "--json").json
@@ -124,19 +111,8 @@ def test_plan_says_turns_power_and_price_and_refuses_too_few(here: Path) -> None
 def test_a_league_shows_the_program_that_helps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in (("bold", followers.HELPFUL), ("calm", followers.NULL), ("plain", "Lower the loss.")):
         (here / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
-    words = (
-        "match",
-        "bold.md",
-        "calm.md",
-        "plain.md",
-        *HOW[:-2],
-        "--set",
-        "unit=turn",
-        "-n",
-        "2",
-        "--set",
-        "blocks=10",
-    )
+    turns = ("--set", "unit=turn", "-n", "2", "--set", "blocks=10")
+    words = ("match", "bold.md", "calm.md", "plain.md", *HOW[:-2], *turns)
     plan = metaloop(*words, "--dry-run", "--json").json
     assert (plan["turns"], plan["runs"]) == (60, 2) and "corrected for 3 pairs" in plan["power"]
     made = metaloop(*words, "-s", "s", "--json").json

@@ -14,25 +14,20 @@ import pytest
 
 from analysis.ledger import Ledger, read
 from analysis.ledger.run_state import StudyState
-from analysis.report.card import lines_of
 from analysis.statistics import Estimate
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.verdict.caveats import caveats
-from analysis.verdict.claim import Champion
-from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, FoundScript, HeldOut, decision_of
+from analysis.verdict.decision import BETTER, OPEN, Compared, Contributed, Decision, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from bench.common import champion_of
 from bench.contradiction import plants, rules
-from bench.contradiction.facts import FACTS, STUDIES, of_fact
 from bench.contradiction.laws import HIGH, Plant, stock
 from bench.contradiction.screens import screens
-from bench.contradictions import bases, judged, of_facts
+from bench.contradictions import bases, judged
 from bench.whole import resized
-from meta.cli.output import Output
-from meta.cli.study_result import next_commands, show_study_result
-from meta.kinds.power import power_sentence
+from meta.cli.study_result import next_commands
 from meta.outcome.evidence_page import training_cost
 from programs.program import Program
 from tests.meta.evolved import evolved
@@ -102,29 +97,10 @@ def test_every_screen_shows_the_same_verdict(
     assert all(one.title in rules.flat(shown[name]) for one in whole.caveats for name in ("evidence", "report"))
 
 
-@pytest.mark.parametrize("name", ["A/A has no interval", "stopped before the confirmation, stock's arms differ"])
-def test_no_sentences_contradict_each_other(name: str, made: Made, tmp_path: Path) -> None:
+def test_no_sentences_contradict_each_other(made: Made, tmp_path: Path) -> None:
     """`.ci/monthly` judges all planted studies."""
-    seen, clashes = judged(name, tmp_path / "study", made)
+    seen, clashes = judged("stopped before the confirmation, stock's arms differ", tmp_path / "study", made)
     assert seen > 3 and not clashes
-
-
-@pytest.mark.slow
-def test_planted_facts_are_the_same_on_every_screen(tmp_path: Path) -> None:
-    found = {name: clashes for name, screens_seen, clashes in of_facts(tmp_path) if clashes or screens_seen < 8}
-    assert not found
-
-
-@pytest.mark.slow
-def test_fact_that_a_screen_lacks_or_contradicts_is_reported(tmp_path: Path) -> None:
-    fact = FACTS["start and end"]
-    folder = STUDIES[fact.study](tmp_path)
-    shown = screens(folder)
-    stated = re.search(fact.pattern, shown["end"])
-    assert stated and not list(of_fact(fact, folder, shown))
-    for text, why in (("", "does not state"), (shown["end"].replace(stated[2], "9.00"), "states")):
-        [clash] = of_fact(fact, folder, shown | {"end": text})
-        assert clash.startswith(f"end: {why}")
 
 
 def test_a_broken_sentence_is_reported(ahead: Path, shown_ahead: dict[str, str]) -> None:
@@ -149,11 +125,8 @@ def test_sentences_say_what_evolution_added_and_held_out_gains(decision: Decisio
     added = replace(d, origin=Origin("learnt", 2), start=start)
     assert [row.difference for row in decided(added).rows if row.role == "start"] == [0.2]
     assert "Evolution added +0.20" in decided(added).sentences[1] and "significant" not in decided(added).sentences[1]
-    assert (
-        decided(replace(added, start=replace(start, lead=Estimate(0.2, 0.15, 1e9))))
-        .sentences[1]
-        .endswith("(not significant).")
-    )
+    unclear = replace(added, start=replace(start, lead=Estimate(0.2, 0.15, 1e9)))
+    assert decided(unclear).sentences[1].endswith("(not significant).")
     assert "nothing better than learnt" in decided(replace(d, origin=Origin("learnt"))).sentences[1]
     assert "was not measured" in decided(replace(d, origin=Origin("learnt", 1))).sentences[1]
     of_stock = "Evolution added this difference to stock, the program it started from."
@@ -163,9 +136,7 @@ def test_sentences_say_what_evolution_added_and_held_out_gains(decision: Decisio
     there = HeldOut("far", "nats", Estimate(0.5), replace(start, name="stock"), 0.03, False)
     alike = HeldOut("near", "nats", None, None, None, False)
     tested, none = decided(replace(d, origin=None, held_out=(there, alike))).sentences[1:]
-    assert (
-        "0.500 nats, stock 0.800: +0.200 [0.102, 0.298] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
-    )
+    assert "stock 0.800: +0.200 [0.102, 0.298] (one-sided p = 0.03 after Holm)" in tested and "not run" in none
 
 
 def test_a_night_without_a_turn_says_that_no_change_was_tried(decision: Decision) -> None:
@@ -184,15 +155,6 @@ def test_night_without_an_equal_block_says_no_test_was_possible(decision: Decisi
     assert shown.state == "open"
 
 
-def test_remarks_on_the_diff_are_caveats(ahead: Path, decision: Decision) -> None:
-    remarks = (("metric line", "print(0)"), ("reads", "labels.csv"), ("seed", "SEED = 1 → SEED = 2"))
-    script = FoundScript("t", "nats", 1.0, 0, 0.1, None, None, 1, None, remarks=remarks)
-    with open_study(ahead, views=VIEWS) as con:
-        found = verdict_of(con, decision=replace(decision, scripts=(script,)))
-    texts = [one.text for one in found.caveats if one.level == "mind"]
-    assert all(any(detail in text for text in texts) for _, detail in remarks)
-
-
 def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahead: dict[str, str]) -> None:
     with open_study(ahead, views=VIEWS) as con:
         found = verdict_of(con)
@@ -206,15 +168,6 @@ def test_caveats_stand_below_the_headline_on_every_screen(ahead: Path, shown_ahe
     commit = found.text.split("\n\n")
     at = commit.index(found.sentences[0])
     assert commit[at + 1 : at + 1 + len(found.warnings)] == found.warnings
-
-
-def test_plan_and_a_a_row_count_the_runs_of_both_stock_arms(decision: Decision) -> None:
-    (aa,) = decision.aa
-    row = next(row for row in decided(decision).rows if "minus stock" in row.program)
-    assert (row.gain, row.n) == (aa.lead.value, aa.lead.n)
-    pooled = power_sentence(10, of="of the champion and 14 of stock", more=4)
-    assert "with 10 runs of the champion and 14 of stock, the test detects a difference of 1.2 SD" in pooled
-    assert "1.3 SD" in power_sentence(10)
 
 
 def test_difference_not_shown_has_the_runs_that_would_show_it(ahead: Path, decision: Decision) -> None:
@@ -238,18 +191,10 @@ def test_next_commands_by_study_commit_report_export_and_go_on(tmp_path: Path, m
     go_on = f"metaloop improve '/my program.md' {again}"
     assert next_commands(study, str(task), "/my program.md", True) == [report, export, go_on]  # in no repository
     (tmp_path / ".git").mkdir()
-    assert next_commands(study, str(task), "/my program.md", False) == [report, export, go_on]
     (study / "champion").mkdir()
     several = "metaloop export 'my study' --for agent -o champion-prose"
     apply = "metaloop resume 'my study' --apply"
     assert next_commands(study, str(task), "/my program.md", True) == [apply, report, several, go_on]
-
-
-def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    then = show_study_result(Output(person=True), ahead)
-    shown = capsys.readouterr().out
-    assert len([word for word in shown.split() if "/" not in word]) + sum(len(one.split()) for one in then) < 150
-    assert all(len(line) <= 80 or "/" in line for line in shown.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -258,9 +203,7 @@ def test_the_result_fits_on_a_screen_of_150_words(ahead: Path, capsys: pytest.Ca
         # steps, CPU time and wall time in s, of the trainings of the untouched script, by turns
         ([(40, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], "40 to 9[01] steps"),
         ([(72, 1.0, 1.1), (109, 1.0, 1.1), (90, 1.0, 1.1)], ""),  # an idle machine
-        ([(90, 1.0, 3.0), (90, 1.0, 1.1), (91, 1.0, 1.1)], ""),  # as much work at any load
         ([(None, 3.3, 10.0), (None, 9.8, 10.0), (None, 9.8, 10.1)], "3.3 to 9.8 s of CPU time"),  # its own clock
-        ([(None, 9.8, 29.0), (None, 9.8, 10.0), (None, 9.9, 10.1)], ""),  # fixed work
         ([(None, 8.0, 29.0), (None, 10.0, 10.2), (None, 10.0, 10.2)], ""),  # fixed work, other load
     ],
 )
@@ -280,30 +223,11 @@ def test_other_load_is_a_caveat_where_it_changes_trainings(
     assert len(found) == bool(words) and all(re.search(words, text) for text in found)
 
 
-def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
-    def cost(now: float, before: float) -> str:
-        new = SimpleNamespace(device_seconds_spent=now, status="ok")
-        old = SimpleNamespace(
-            task="t", stream="confirmation", device_seconds_spent=3 * before, further_seconds=2 * before, status="ok"
-        )
-        harvested = {("t", "harvest"): {("measure", 0): new}}
-        return training_cost(cast(StudyState, SimpleNamespace(harvested=harvested, baselines_of=lambda *_: [old])), "t")
-
-    assert cost(9.0, 10.0) == "Average training: 9 s of device time (untouched script: 10 s)."
-    assert cost(30.0, 10.0).endswith("Part of the gain may come from longer training.")
-    assert cost(0.0, 10.0) == ""  # not recorded
-
-
-def improved(folder: Path, text: str) -> tuple[Path, Champion]:
-    """A study of one generation that improves this program."""
-    own, plan = Program.parse(text, "mine"), resized(PLAN, generations=1, generation_runs=2, final={"own": 6})
-    return folder / "s", evolved(folder / "s", planted(folder / "law"), plan, seed=2, programs=[own])
-
-
 @pytest.mark.slow
 def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None:
-    folder, champion = improved(tmp_path, plants.OWN)
-    decision = champion.decision
+    folder, own = tmp_path / "s", Program.parse(plants.OWN, "mine")
+    plan = resized(PLAN, generations=1, generation_runs=2, final={"own": 6})
+    decision = evolved(folder, planted(tmp_path / "law"), plan, seed=2, programs=[own]).decision
     averages = "SELECT role, avg(verified_gain) AS gain FROM runs WHERE purpose = 'confirmation' GROUP BY 1"
     gains = {row["role"]: row["gain"] for row in query(folder, averages)}
     assert decision.against_own and decision.tested.name == "mine" and decision.beside is not None
@@ -312,26 +236,24 @@ def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_own_program_that_behaves_like_stock_is_reported(tmp_path: Path) -> None:
-    folder, champion = improved(tmp_path, "# Mine\n\nTake care.\n")
-    assert champion.decision.same_as == "stock" and not champion.decision.against_own
-    roles = {row["role"] for row in query(folder, "SELECT role FROM runs WHERE purpose = 'confirmation'")}
-    assert "own" not in roles and "control" in roles
-    assert "Your program acts like stock" in (folder / "champion.evidence.md").read_text()
-
-
-@pytest.mark.slow
-def test_confirmation_compares_a_champion_with_its_start(made: Made, tmp_path: Path) -> None:
+def test_confirmation_compares_a_champion_with_its_start(tmp_path: Path) -> None:
     plan = resized(PLAN, generations=1, final={"champion": 4, "control": 4, "without-ideas": 0})
-    champion = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=3)
+    d = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=3).decision
     runs = "SELECT name, count(*) AS n FROM runs WHERE role = 'start' GROUP BY name"
     assert query(tmp_path / "study", runs) == [{"name": "idea-queue", "n": 3}]
-    assert query(made("one"), runs) == []  # its champion was unchanged
-    start, d = champion.decision.start, champion.decision
-    assert start is not None and start.name == "idea-queue" and start.gain.n == 3 and d.tested.name == "stock"
-    assert start.lead.value == pytest.approx(d.champion.or_zero - start.gain.or_zero)
+    assert d.start is not None and d.start.name == "idea-queue" and d.start.gain.n == 3 and d.tested.name == "stock"
+    assert d.start.lead.value == pytest.approx(d.champion.or_zero - d.start.gain.or_zero)
 
 
-def test_a_card_marks_what_is_cut() -> None:
-    assert lines_of(["one two three", "four"], 9, 3) == ["one two", "three", "four"]
-    assert lines_of(["one two three four", "five"], 9, 2) == ["one two", "three fo…"]
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [(9.0, 10.0, "Average training: 9 s of device time (untouched script: 10 s)."), (30.0, 10.0, "longer training."),
+     (0.0, 10.0, "")],
+)  # fmt: skip
+def test_training_that_takes_longer_than_before_is_named(now: float, before: float, said: str) -> None:
+    new = SimpleNamespace(device_seconds_spent=now, status="ok")
+    old = SimpleNamespace(
+        task="t", stream="confirmation", device_seconds_spent=3 * before, further_seconds=2 * before, status="ok"
+    )
+    state = SimpleNamespace(harvested={("t", "harvest"): {("measure", 0): new}}, baselines_of=lambda *_: [old])
+    assert training_cost(cast(StudyState, state), "t").endswith(said)

@@ -1,36 +1,45 @@
-"""The whole circle on real training: race, evidence, children, confirmation, champion."""
+"""The whole circle: race, evidence, children, confirmation, champion; and the same study by the same seed."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
+from git import Repo
 
 from analysis.ledger import read
 from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
+from analysis.verdict.claim import Claim
 from analysis.verdict.decision import decision_of
 from arena.arms import Entry, enter
 from arena.match import play
 from arena.race import Allocation
+from arena.study.setup import CONFIRM_SEEDS
 from arena.study.study import Study
 from arena.study.task_study import TaskStudy
 from arena.work.executors.local import LocalExecutor
 from bench.common import champion_of
-from bench.whole import begin_study, evolve_plan, play_study, resized
+from bench.simulated_tasks import null_law, simulated_task
+from bench.whole import QUICK, begin_study, evolve_plan, play_study, resized, search_here
+from bench.whole import whole_study as whole_study_of
 from meta.evolve import Evolution
+from meta.lineage import write_programs_git
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.gallery import Gallery
-from tests.meta.evolved import evolved
+from tests.meta.evolved import SHORT, evolved
 from tests.studies import TINY, Snapshot, planted, silent
+from trainer.task import Task
+
+from .cli_study import metaloop
 
 PLAN = resized(TINY, opening_more=2, final={"without-ideas": 0})
-LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +94,18 @@ def test_child_is_a_commit_on_its_parents(ended: Path, ask: Snapshot) -> None:
         parents = show("log", "-1", "--format=%P", child["child_id"]).split()
         assert parents == [show("rev-parse", p).strip() for p in child["parent_ids"]]
     assert show("show", "main:program.md").encode() == load(ended / "champion.md").raw
-    assert "`lr" in (ended / "evidence" / "generation-1.md").read_text()
+    assert show("fsck", "--strict") == "" and "`lr" in (ended / "evidence" / "generation-1.md").read_text()
 
 
-def test_list_of_rules_has_no_idea_for_other_tasks(ask: Snapshot) -> None:
-    written = "SELECT text FROM programs WHERE operator = 'write-ideas'"
-    texts = [row["text"] for row in ask(written)]
-    assert texts and all("`lr=" in text and "`rope`" not in text for text in texts)
-    assert "`rope`" in starter("idea-queue").text
+def test_lineage_that_a_kill_left_is_written_as_before(ended: Path, tmp_path: Path) -> None:
+    study = Study.open(Path(shutil.copytree(ended, tmp_path / "study", symlinks=True)))
+    with study:
+        (study.folder / "programs.git" / "HEAD").unlink()
+        (study.folder / "programs.git.partial").mkdir()
+        write_programs_git(study, load(ended / "champion.md").program_id)
+    places = (ended / "programs.git", study.folder / "programs.git")
+    heads = ({head.name: head.commit.hexsha for head in Repo(place).heads} for place in places)
+    assert next(heads) == next(heads) and not (study.folder / "programs.git.partial").exists()
 
 
 def test_controls_are_in_the_table_of_the_champion(ask: Snapshot) -> None:
@@ -135,12 +148,13 @@ def test_ended_study_taken_up_again_adds_no_event(ended: Path, tmp_path: Path) -
     assert before == after
 
 
-@pytest.mark.parametrize("front", ["", pytest.param(LOCAL, marks=pytest.mark.slow)])
-def test_improve_has_a_champion_of_the_users_lineage(tmp_path: Path, front: str) -> None:
-    """Also where it is prose alone, which a scripted researcher follows like stock."""
-    own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
+def test_improve_has_a_champion_of_the_users_lineage(tmp_path: Path) -> None:
+    """Where it is prose alone, which a scripted researcher follows like stock."""
+    own = Program.parse("# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
-    champion = evolved(tmp_path / "study", task, PLAN, seed=1, programs=[own])
+    champion = evolved(tmp_path / "study", task, resized(PLAN, final={"own": 3}), seed=1, programs=[own])
+    assert champion.decision.same_as == "stock" and not champion.decision.against_own
+    assert "Your program acts like stock" in (tmp_path / "study" / "champion.evidence.md").read_text()
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]
@@ -149,7 +163,7 @@ def test_improve_has_a_champion_of_the_users_lineage(tmp_path: Path, front: str)
         front = [p for child in front for p in parents[child]]
     assert own.program_id in line
     played = query(tmp_path / "study", "SELECT DISTINCT program_id FROM runs WHERE stream = 'selection'")
-    assert (b"local" in own.raw) == (own.program_id in {row["program_id"] for row in played})  # a twin costs none
+    assert own.program_id not in {row["program_id"] for row in played}  # a twin costs none
 
 
 @pytest.mark.slow
@@ -180,3 +194,33 @@ def test_study_cut_before_its_last_file_goes_on(tmp_path: Path) -> None:
     told = champion_of(study.folder)
     assert told is not None and decision_of(told) == champion.decision
     assert not list(study.folder.glob(".*.partial"))
+
+
+whole_study = partial(whole_study_of, run_budget=SHORT)
+AGAIN = resized(TINY, opening_more=2, final={"champion": 2, "control": 2, "without-ideas": 0})
+
+
+def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
+    task = planted(tmp_path / "task")
+    first, again = (whole_study(task, AGAIN, 1, folder) for folder in (tmp_path / "study", None))
+    assert first == again and isinstance(first[1], Claim)
+
+
+def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
+    task = Task.load(simulated_task(null_law(2), tmp_path / "task", experiments=8))
+    _, claim = whole_study(task, resized(TINY, generations=0), 3)
+    assert abs(claim.champion.or_zero) < 0.15 and abs(claim.stock.or_zero) < 0.15
+
+
+@pytest.mark.slow
+def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
+    """With worker processes, pages and repositories: every figure of the champion's claim is the same."""
+    task = planted(tmp_path / "task")
+    words = ("evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json")
+    told = metaloop(*words, cwd=tmp_path).json
+    study = begin_study(tmp_path / "here", task, QUICK, run_budget=0.8, seed=5, confirm_seeds=CONFIRM_SEEDS)
+    champion, claim = search_here(study)
+    assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
+    assert told["decision"]["champion"]["value"] == claim.champion.value and told["trust"] == "verified"
+    assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
+    assert metaloop("resume", "s", "--json", cwd=tmp_path).json["sentences"] == told["sentences"]

@@ -15,7 +15,6 @@ from analysis.ledger.writing_events import ProgramEvent
 from analysis.study import query
 from inner_loop.events import DecisionEvent, Experiment, FindingEvent, RunEndedEvent, RunStartedEvent
 from meta.cli.output import Output
-from meta.cli.progress import Progress
 from meta.cli.screen import header, screen
 from meta.kinds.cost import OVERHEAD
 from meta.ui.live import LiveStudy
@@ -59,15 +58,6 @@ def lines_of(study: LiveStudy) -> list[str]:
     return list(header(StudyStatus(study, at_work=False), "study", 80))
 
 
-def test_a_log_names_the_experiments_of_a_run_under_way_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    progress = Progress(Output(person=False), write_study(tmp_path / "study"), "improve")
-    progress.log()
-    progress.log()
-    assert capsys.readouterr().err.count("33 experiments, 11 s charged; the last kept: ") == 1
-
-
 def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:
     study = LiveStudy.read(write_study(tmp_path / "study"))
     status = StudyStatus(study, at_work=False, with_arms=True)
@@ -75,18 +65,15 @@ def test_its_rows_have_the_counts_of_the_ledger(tmp_path: Path) -> None:
     assert (status.device_seconds_charged, status.state, status.trust) == (11.0, "finished", "unverified")
     assert status.match is not None
     assert status.record().keys() == KEYS and status.elapsed == "0:00:00"
-    child, local, *stocks = status.arms
+    child, *_ = status.arms
     assert {"program": "child", "from": "local", "runs": 3, "kept": 3, "tried": 6}.items() <= child.record().items()
     assert child.gain == pytest.approx(0.075) and child.n == 3 and child.claimed == 0.7
-    assert local.program == "local" and {arm.role for arm in stocks} == {"control", "a/a"}
     assert {arm.state for arm in status.arms} == {"unverified"} and len(run_statuses(study, status.match)) == 11
     assert all(len(line) <= 80 for line in header(status, "study", 80))
-    before = lines_of(study)
     for kind in ("rows", "leak", "rows"):
         study.take(example(FindingEvent, finding=kind))
-    lines = lines_of(study)
-    assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
-    assert len(lines) == len(before) + 1 and StudyStatus(study, at_work=False).findings == 3
+    assert lines_of(study)[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
+    assert StudyStatus(study, at_work=False).findings == 3
 
 
 def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> None:
@@ -163,8 +150,8 @@ def test_screen_of_80_columns_shows_names_and_work_without_runs(
 ) -> None:
     names = [f"idea-queue-learnt-v{i}" for i in range(2, 6)]
     arms = (*(MatchArm(f"a-{name}", name, "program") for name in names), *ARMS[1:])
-    known = (*names, "stock")
-    study = studied(tmp_path, replace(MATCH, arms=arms), *(example(ProgramEvent, program_id=n, name=n) for n in known))
+    known = [example(ProgramEvent, program_id=name, name=name) for name in (*names, "stock")]
+    study = studied(tmp_path, replace(MATCH, arms=arms), *known)
     for index, arm in enumerate(arms):
         study.take(begun(f"r{index}", arm.arm_id))
         study.take(tried(1, run_id=f"r{index}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +15,7 @@ from analysis.verdict.contrast import contrast
 from analysis.verdict.decision import ArmRuns
 from analysis.verdict.verdict import Verdict, _with_sentences
 from analysis.wording import p_text
+from tests.gallery import Gallery
 from tests.meta.cli_study import metaloop, on_terminal
 from tests.studies import drawn_law
 
@@ -52,68 +54,36 @@ def test_two_programs_are_compared_and_an_old_study_adds_runs(here: Path, monkey
     low, high = welch.confidence_interval()
     assert (found["low"], found["high"]) == pytest.approx((low, high))
     assert (found["needed"] is None) == (not low <= 0 <= high)
-    added = played(*words, "-s", "two", "--seed", "9", "--add", "one")["contrast"]
+    added = played(*words, "-s", "two", "--seed", "9", "--add", "one")
     alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
-    assert added["n"] == 6
-    assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
+    assert added["contrast"]["n"] == 6
+    assert added["contrast"]["difference"] == pytest.approx((found["difference"] + alone) / 2)
     reason = "the match that decides in one has no runs of local, b with this task, run budget, hardware and researcher"
     agent = ("-r", "command", "--set", "agent=true")
-    for name, more, problem in (
-        ("three", ["-b", "9s"], reason), ("three", agent, reason), ("three", ["--add", "one"], "names a study twice"),
-        ("one", [], "one exists"),
-    ):  # fmt: skip
-        command = ["match", *words, "-s", name, *BUDGET, *more, "-y", "--add", "one"]
+    for more, problem in (("-b", "9s"), reason), (agent, reason), (("--add", "one"), "names a study twice"):
+        command = ["match", *words, "-s", "three", *BUDGET, *more, "-y", "--add", "one"]
         assert problem in metaloop(*command, code=2).stderr
         assert not (here / "three").exists()  # refused before anything ran
     command = ["match", "local", "-t", "law", *BUDGET, "--dry-run", "--add", "one"]  # against stock, which has two arms
     assert "has no runs of stock with" in " ".join(metaloop(*command, code=2).stderr.split())
     rows = {row["program"]: row for row in metaloop("standings", "one", "two", "--json").json["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
+    plan = played(*words, "--add", "one", "-s", "late", "--dry-run")
+    assert plan["power"].startswith("with 6 runs of each of the two, 3 of them in one, ")
+    (here / "one").rename(here / "moved")  # a study needs no other one
+    [sentence] = [one for one in added["found"] if "6 runs against 6, 3 and 3 of them in one" in one]
+    assert f"two-sided p {p_text(added['contrast']['p'])}" in sentence
+    assert metaloop("standings", "two", "--json").json["contrast"] == added["contrast"]
 
 
-def test_runs_of_an_added_study_count_in_plan_and_verdict(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And on every screen (`bench.contradiction.facts`)."""
-    monkeypatch.chdir(here)
-    words = ["local", "b.md", "-t", "law", "--no-controls"]
-    played(*words, "-s", "early", "--seed", "5")
-    plan = played(*words, "--add", "early", "-s", "late", "--dry-run")
-    assert plan["power"].startswith("with 6 runs of each of the two, 3 of them in early, ")
-    ended = played(*words, "-s", "late", "--seed", "9", "--add", "early")
-    found = ended["contrast"]
-    (here / "early").rename(here / "moved")  # a study needs no other one
-    [sentence] = [one for one in ended["found"] if "6 runs against 6, 3 and 3 of them in early" in one]
-    assert f"two-sided p {p_text(found['p'])}" in sentence
-    assert metaloop("standings", "late", "--json").json["contrast"] == found
-
-
-def test_programs_that_act_the_same_are_one_arm_with_all_names(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(here)
-    told = played("local", "mine.md", "-t", "law", "-s", "four")
-    plan = metaloop("match", "local", "mine.md", "-t", "law", "--dry-run", *BUDGET)
-    assert "no arm one-line, because this researcher does the same as with another program" in plan.stderr
-    names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
-    alike = "stock = mine"
-    assert sorted(names) == [("local", "program"), ("stock", "a/a"), (alike, "control")]
-    found = told["contrast"]
-    assert (found["first"], found["second"]) == ("local", alike)
-
-
-def test_several_tasks_have_a_match_each_and_a_joint_table(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(here)
-    words = ["local", "b.md", "-t", "law,other"]
-    plan = played(*words, "--dry-run")
+def test_several_tasks_have_a_match_each_and_a_joint_table(here: Path, gallery: Gallery, tmp_path: Path) -> None:
+    """Which arms these are, and their cells: tests/arena/test_several_tasks.py."""
+    plan = metaloop("match", "local", "b.md", "-t", "law,other", *QUIET, "--dry-run", cwd=here).json
     works = [(work["task"], work["runs"]) for work in plan["works"]]
-    assert (plan["task"], plan["runs"], works) == ("law, other", 18, [("law", 9), ("other", 9)])
-    assert str(plan["power"]).startswith("on each task: ") and not (here / "studies").exists()
-    told = played(*words, "-s", "both", "--seed", "1")
-    cells = told["items"]
-    assert len(cells) == 6
-    assert {(cell["task"], cell["place"]) for cell in cells} == {("law", "home"), ("other", "elsewhere")}
-    arms = {(cell["name"], cell["role"]) for cell in cells}
-    assert arms == {("local", "program"), ("stock = b", "control"), ("stock", "a/a")}
-    code, shown = on_terminal("resume", "both", cwd=here)
+    assert (plan["runs"], works) == (18, [("law", 9), ("other", 9)]) and plan["power"].startswith("on each task: ")
+    study = shutil.copytree(gallery("several"), tmp_path / "study", symlinks=True)
+    code, shown = on_terminal("resume", study, cwd=tmp_path)
     assert code == 0 and "law (training task), gain in nats" in shown and "other (other task)" in shown
-    assert "ratio" in shown and "a/a" in shown
 
 
 @pytest.mark.parametrize(
@@ -129,9 +99,7 @@ def test_a_difference_says_which_program_is_better(
     first: tuple[float, ...], second: tuple[float, ...], ends: str
 ) -> None:
     found = contrast((ArmRuns("p1", "a", "nats", first), ArmRuns("p2", "b", "nats", second)))
-    facts = {"searches": False}
-    [sentence, *_] = _with_sentences(
-        Verdict("open", "nats", 2, "", (), None, contrast=found), contrast=found, facts=facts
-    ).sentences
+    verdict = Verdict("open", "nats", 2, "", (), None, contrast=found)
+    [sentence, *_] = _with_sentences(verdict, contrast=found, facts={"searches": False}).sentences
     assert sentence.endswith(ends)
     assert found.better == ("b" if "b is better" in ends else "")

@@ -20,7 +20,6 @@ from analysis.views.scales import GainScale
 from meta.mutators.base import ParentProgram
 from meta.mutators.edit_gains import GainTable, key_of_term
 from meta.mutators.offline.write_ideas import UNTOUCHED, WriteIdeas, untried_beside
-from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
 from tests.planted_evidence import FITTED, PLANTED, edit, evidence, with_model
@@ -71,7 +70,7 @@ def test_write_ideas_takes_an_idea_of_each_task_in_turn() -> None:
     assert written == [("a=1", "b=1"), ("d=1", "c=1"), ("z=1",)]
 
 
-@pytest.mark.parametrize("size", [1.0, 0.01, 100.0])
+@pytest.mark.parametrize("size", [1.0, 100.0])
 @pytest.mark.parametrize(("gain", "first"), [(0.6, ("a=1", "c=1")), (0.4, ("a=1", "b=1"))])
 def test_write_ideas_compares_configurations_in_one_unit(size: float, gain: float, first: tuple[str, ...]) -> None:
     """The model, whose gains are never divided by the scale, expects .5 of its best configuration; that of the runs
@@ -90,21 +89,10 @@ def test_the_programs_own_sentence_for_a_change_stays() -> None:
     assert [idea.text for idea in child_of(f"## Ideas\n\n- {sentence}\n- Use `pool`.\n", facts).ideas] == [sentence]
 
 
-def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
-    values = {("A", 1): 0.3, ("B", 1): 0.2, ("C", 1): -0.1}
-    world = synthetic.World(values, {"A": 0, "B": 0, "C": 0}, {(("A", 1), ("B", 1)): -0.2}, noise=0.01)
-    with open_study(synthetic.study(tmp_path, world, runs=12, tries=8, changes=2), views=()) as con:
-        table = GainTable(measured(con, "strokes"))
-    rows = [table.rows["a", "1"], table.rows["b", "1"]]
-    assert sum(row.score for row in rows) == pytest.approx(0.5, abs=0.1)
-    assert table.together(rows) == pytest.approx(0.3, abs=0.1)
-
-
 @pytest.mark.parametrize("clash", [(), (("A", 1), ("B", 1))])
 def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, int], ...], tmp_path: Path) -> None:
-    world = synthetic.World(
-        {("A", 1): 0.3, ("B", 1): 0.25, ("C", 1): 0.1}, dict.fromkeys("ABC", 0), clash=frozenset(clash)
-    )
+    effects = {("A", 1): 0.3, ("B", 1): 0.25, ("C", 1): 0.1}
+    world = synthetic.World(effects, dict.fromkeys("ABC", 0), clash=frozenset(clash))
     with synthetic.played(tmp_path, "own") as ledger:
         for number, tried in enumerate(("ACB", "BCA") * 2):
             rng, run_id = np.random.default_rng(number), f"r{number}"
@@ -119,13 +107,12 @@ def test_changes_that_failed_together_are_offered_apart(clash: tuple[tuple[str, 
     assert any({"a=1", "b=1"} <= terms for terms in offered) is not bool(clash)
 
 
-@pytest.mark.parametrize(("failing", "offered"), [((), True), ((0,), True), ((1,), True), ((0, 1), False)])
+@pytest.mark.parametrize(("failing", "offered"), [((0,), True), ((0, 1), False)])
 def test_edits_that_failed_on_one_task_stay_for_the_others(failing: tuple[int, ...], offered: bool) -> None:
     facts = with_model(evidence(edit("A", 1, 0.3), edit("B", 1, 0.2)))
     assert facts.effects is not None
-    failed = replace(
-        facts, effects=replace(facts.effects, failed=[FailedScript('{"A": 1, "B": 1}', '{"A": 0, "B": 0}')])
-    )
+    script = FailedScript('{"A": 1, "B": 1}', '{"A": 0, "B": 0}')
+    failed = replace(facts, effects=replace(facts.effects, failed=[script]))
     both = over_tasks([failed if number in failing else facts for number in (0, 1)], [SCALE, SCALE])
     assert ({"a=1", "b=1"} in [{*idea.terms} for idea in child_of("Go.", both).ideas]) is offered
 
@@ -142,11 +129,6 @@ def test_old_ideas_stay_only_where_the_evidence_is_silent() -> None:
     after = texts.index("think hard")
     assert texts[after + 1] == "`muon`" and "`depth=4` is deep" not in texts
     assert all(text.startswith("Untested neighbour") for text in texts[after + 2 :])
-
-
-def test_everything_else_stays_as_it_was() -> None:
-    parent = shelf.starter("stock")
-    assert parent.text in child_of(parent.text).text
 
 
 def test_a_try_that_may_fail_is_worth_less() -> None:
@@ -212,9 +194,8 @@ def test_a_value_that_main_had_is_no_untested_neighbour(tmp_path: Path) -> None:
 def test_list_opens_with_the_best_config_and_what_adds_to_it(tmp_path: Path) -> None:
     """C is good alone and spoils the best configuration; D is good on top of it; X is worth nothing."""
     a, b, c, d, x = (("ABCDX"[n], 1) for n in range(5))
-    world = synthetic.World(
-        {a: 0.4, b: 0.3, c: 0.2, d: 0.1, x: 0.0}, {k: 0 for k, _ in (a, b, c, d, x)}, {(a, c): -0.5}, noise=0.01
-    )
+    effects = {a: 0.4, b: 0.3, c: 0.2, d: 0.1, x: 0.0}
+    world = synthetic.World(effects, {k: 0 for k, _ in effects}, {(a, c): -0.5}, noise=0.01)
     with open_study(synthetic.study(tmp_path, world, runs=12, tries=10), views=()) as con:
         facts = measured(con, "strokes")
     ideas = child_of("Go.", facts).ideas

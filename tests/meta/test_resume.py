@@ -35,8 +35,8 @@ from tests.gallery import Gallery
 
 from .cli_study import metaloop
 
-KILLS = int(os.environ.get("METALOOP_TEST_KILLS", "2"))
-QUICK, SLOW = ("night", "match", "several", "replay"), ("evolve", "ablation")
+KILLS = int(os.environ.get("METALOOP_TEST_KILLS", "1"))
+QUICK, SLOW = ("night", "match", "replay"), ("evolve", "ablation")
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 PAGES = ("champion.md", "champion.evidence.md", "best_train.py")
 Line = tuple[str, Path, bytes]  # time, segment, bytes
@@ -166,7 +166,7 @@ def test_study_killed_often_ends_as_if_nothing_had_happened(gallery: Gallery, tm
     rng, kills, rest = np.random.default_rng(5), 0, len(written(calm)) - first
     process = start(shaken)
     while kills < KILLS:
-        goal = records(shaken) + int(rng.integers(1, max(2, rest // KILLS)))
+        goal = records(shaken) + int(rng.integers(1, max(2, rest // (KILLS + 1))))
         while process.poll() is None and records(shaken) < goal:
             time.sleep(0.001)
         if process.poll() is not None:

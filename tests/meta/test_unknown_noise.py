@@ -46,25 +46,28 @@ kind = "int"
 values = [1, 2]
 """
 PROGRAM = "---\nmetaloop: {proposers: {queue: 1.0}}\n---\n# Mine\n\n## Ideas\n\n- Use `LEVEL=2`.\n"
-UNKNOWN = "main is not shown to be better: on the same data val_err 0.100 → 0.090; whether it holds on other data is not known"  # fmt: skip # noqa: E501
+UNKNOWN = (
+    "main is not shown to be better: on the same data val_err 0.100 → 0.090; "
+    "whether it holds on other data is not known"
+)
 USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 
 
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
 def repository(folder: Path, score: str = "") -> Path:
     write_files(folder, {"train.py": TRAIN, "task.toml": TASK.format(score=score), "program.md": PROGRAM})
     for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+        git(folder, *words)
     return folder
 
 
 def words_of(task: Path) -> list[object]:
     return ["improve", task / "program.md", "-t", task, "--budget", "1.6s", "--seed", "2", "-y", "--apply"]
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
@@ -74,7 +77,6 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
     assert UNKNOWN in shown and "better than the untouched" not in shown and "fresh seed" not in shown
     assert "no branch: " in ended.stderr and "--set data_noise=unknown" in ended.stderr
     assert git(task, "branch", "--list", "metaloop/*") == ""
-    assert "1 try looked at the search's rows; which gain these can resolve, and what so many tries" in shown
     [row] = query(study, "SELECT low, high, noise, start, end_ FROM harvest")
     assert row == {"low": None, "high": None, "noise": "", "start": pytest.approx(0.1), "end_": pytest.approx(0.09)}
     found = metaloop("resume", study, "--json").json
@@ -87,10 +89,7 @@ def test_a_row_of_a_fixed_set_is_no_gain_and_no_branch(tmp_path: Path) -> None:
     assert "branch metaloop/study" in applied
     message = git(task, "log", "-1", "--format=%B", "metaloop/study")
     assert message.startswith("metaloop: train.py (val_err 0.100 → 0.090) of study study\n")
-    assert (
-        UNKNOWN.replace("main is", "train.py is") in message
-        and "No fresh data and no fresh training seeds. " in message
-    )
+    assert UNKNOWN.replace("main is", "train.py is") in message
 
 
 @pytest.mark.slow
@@ -120,13 +119,6 @@ def test_an_exact_metric_is_better_without_an_interval(tmp_path: Path) -> None:
     assert "main is better than the untouched script by +0.010 val_err (val_err 0.100 → 0.090; exact)" in shown
     assert "branch metaloop/study" in ended.stderr and "No fresh data" not in shown
     assert metaloop("resume", study, "--json").json["state"] == "better"
-
-
-def test_data_noise_without_apply_is_refused(tmp_path: Path) -> None:
-    task = repository(tmp_path / "repo")
-    words = [word for word in words_of(task) if word != "--apply"]
-    refused = metaloop(*words, "-s", tmp_path / "study", "--set", "data_noise=unknown", code=2).stderr
-    assert "--set data_noise=unknown is for --apply alone" in refused and not (tmp_path / "study").exists()
 
 
 @pytest.mark.slow

@@ -14,24 +14,15 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta.cli import views
 from meta.cli.output import Column, Output
-from meta.cli.standings import show_standings
 from meta.cli.views import FOLDER, View
 
 from .cli_study import metaloop, write_study
 
 ROWS: list[dict[str, Any]] = [
-    {
-        "title": "one",
-        "name": "a",
-        "gain": 0.98765,
-        "low": 0.9,
-        "high": 1.1,
-        "run_id": "r123456789",
-        "q": 0.00001,
-        "x": None,
-    },
+    {"title": "one", "name": "a", "gain": 0.98765, "low": 0.9, "high": 1.1, "run_id": "r123456789", "q": 1e-5,
+     "x": None},
     {"title": "two", "name": "b", "gain": -0.5, "low": None, "high": None, "run_id": "r2", "q": None, "x": None},
-]
+]  # fmt: skip
 HOW = View("", "What it means.", group="title", hide=("name",), optional=("q",))
 
 
@@ -66,13 +57,6 @@ def test_pipes_hide_columns_and_digits_that_json_has(capsys: pytest.CaptureFixtu
     assert legend == "" and json.loads(shown(capsys, rows=exact, as_json=True)[0])["items"] == exact
 
 
-def test_gain_beside_anothers_interval_has_its_own_digits(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    turns = [{"name": "a", "gain": 0.03, "per_hour": 17.7, "low": -583.0, "high": 4735.0}]
-    assert "  0.03  " in shown(capsys, views.view("turns"), rows=turns)[0]
-
-
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.sql")), ids=lambda path: path.stem)
 def test_every_view_runs_and_its_head_names_its_columns(file: Path, tmp_path: Path) -> None:
     how = views.view(file.stem)
@@ -104,12 +88,6 @@ def test_match_heading_without_fresh_data_names_the_search_data(fresh: str, word
         assert all(f", {words}, gain in" in row["match"] for row in how.rows(con, [None]))
 
 
-def test_an_arm_is_shown_by_its_name_and_role_and_no_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_standings(Output(person=True), write_study(tmp_path / "study"), every=True)
-    out = capsys.readouterr().out
-    assert "stock (A/A)" in out and "stock (control)" in out and "arm" not in out
-
-
 def test_an_optional_column_goes_before_a_name_is_cut_short(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,9 +98,7 @@ def test_an_optional_column_goes_before_a_name_is_cut_short(
         Output(person=True).rows(rows, columns)
         text = capsys.readouterr().out
         assert ("xxxxxxxxxx" in text) == there and "vvvvvvvvvv" in text and max(map(len, text.splitlines())) <= width
-        assert (
-            " ".join(text.replace("v" * 10, "").replace("x" * 10, "").split()[2 + there :]) == rows[0]["name"].strip()
-        )
+        assert text.count("idea-queue-learnt-v4") == 3
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:

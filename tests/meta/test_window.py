@@ -9,20 +9,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from html import unescape
-from io import StringIO
 from pathlib import Path
 
 import httpx
 import pytest
-from rich.console import Console
 
-from analysis.report.page import Page
-from analysis.report.source import ReportSource
-from analysis.study import open_study
 from analysis.study import query as ask
-from analysis.verdict.verdict import decided, verdict_of
-from analysis.wording import brief, duration, number, span
-from meta.cli.screen import screen
+from analysis.verdict.verdict import decided
+from analysis.wording import brief, number, span
 from meta.cli.status import read_status
 from meta.ui.live import LiveStudy
 from tests.analysis.report.browser import Browser, found, hidden_and_back
@@ -65,10 +59,6 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     assert decision is not None
     first_, *others = decided(decision).sentences
     assert f"<p>{first_}</p>" in unescape(text) and f"<p>{others[0]}" not in unescape(text)
-    status = read_status(LiveStudy(root / "one"))
-    charged, unused = duration(status.device_seconds_charged), duration(status.device_seconds_unused)
-    assert status.device_seconds_unused
-    assert f"{charged} of device time charged to the runs, {unused} of it unused" in text
     assert text.count('<svg class="spark"') == text.count('<svg class="bar"') == 2  # a curve and an interval for each
 
 
@@ -77,15 +67,8 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     decision = LiveStudy.read(root / "one").decision
     assert decision
     found = decided(decision)
-    assert found.note and found.note in unescape(text)
     assert len(found.sentences) > 2 and all(f"<p>{one}</p>" in unescape(text) for one in found.sentences)
-    assert found.warnings and unescape(text).index(f"<p>{found.sentences[0]}</p>") < min(
-        unescape(text).index(f'<p class="note">{warning}</p>') for warning in found.warnings
-    )
-    places = [
-        text.index(begin) for begin in ('<figure class="progress"', 'aria-label="Table of the verdict"', '"verdict ')
-    ]
-    assert places == sorted(places)  # the picture, the table, the sentences
+    assert found.warnings and all(f'<p class="note">{warning}</p>' in unescape(text) for warning in found.warnings)
     assert all("".join(f"<td>{cell}</td>" for cell in row.values()) in unescape(text) for row in found.table)
     [ran] = ask(root / "one", "SELECT count(DISTINCT program_id) AS n FROM runs JOIN programs USING (program_id) "
                 "WHERE operator NOT IN ('without-ideas', 'ablation')")  # fmt: skip
@@ -115,10 +98,6 @@ def test_picture_has_a_dot_that_opens_for_each_run(window: Window, root: Path) -
     assert [dot.y for dot in higher] == sorted((dot.y for dot in shown.dots), reverse=True)
     text = window.page("/study", at="one").partition('<figure class="progress"')[2].partition("</figure>")[0]
     assert re.findall(r'<a href="/run[^"]+id=(\w+)"', text) == [dot.run_id for dot in shown.dots]
-    with open_study(root / "one") as con:
-        [other] = Page(ReportSource(con, "one"), verdict_of(con)).pictures
-    same = [{(dot.y, dot.kind, dot.title, dot.run_id) for dot in each.dots} for each in (shown, other)]
-    assert same[0] == same[1] and (shown.lines, shown.legend, shown.said) == (other.lines, other.legend, other.said)
 
 
 def test_page_shows_gains_of_the_confirmation_and_other_matches(window: Window, root: Path) -> None:
@@ -146,12 +125,7 @@ def test_self_reported_gains_are_nowhere_called_verified(window: Window, monkeyp
 
 
 def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
-    for path, at, id_ in (
-        ("/study", "none", ""),
-        ("/study", "../x", ""),
-        ("/run", "one", "r0"),
-        ("/program", "one", "p0"),
-    ):
+    for path, at, id_ in (("/study", "../x", ""), ("/run", "one", "r0"), ("/program", "one", "p0")):
         assert "there is no" in window.page(path, 404, at=at, id=id_), path
     window.page("/static/app.py", 404)
     window.page("/")
@@ -196,15 +170,11 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
         try:
             until_read(opened)
             text = " ".join(opened.page("/study", at="live").split())
-            status, shown = read_status(LiveStudy(copy)), Console(width=80, record=True, file=StringIO())
-            shown.print(screen(status, "study"))
+            status = read_status(LiveStudy(copy))
         finally:
             opened.close()
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
-    said = shown.export_text()
-    assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
-    assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
     assert status.runs_planned == int(done[2]) and status.seconds_left
     for arm in status.arms:  # the page has what `status` has
         assert f">{arm.kept}/{arm.tried}<" in text and arm.program in text
@@ -223,13 +193,12 @@ CHANGED = """(() => {  // the answer on the next return to the page
 
 @pytest.mark.slow
 @pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium")
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_address_with_token_opens_from_link_on_another_page(name: str, window: Window) -> None:
-    """As in a terminal that is itself a page, of the same site or of another one."""
+def test_address_with_token_opens_from_link_on_another_page(window: Window) -> None:
+    """As in a terminal that is itself a page of another site."""
     command = found()
     assert command is not None
     with serving(host_of(text(200, b""))) as other, Browser(command) as browser:
-        go(browser, f"http://{other.replace('127.0.0.1', name)}/")
+        go(browser, f"http://{other.replace('127.0.0.1', 'localhost')}/")
         browser.value(f"location.assign('{window.url}/?token={TOKEN}')")
         until(browser, "document.querySelector('.studies') !== null")
         assert "token" not in browser.value("location.href")

@@ -44,30 +44,23 @@ ls
 FIXTURES: dict[str, str] = {
     "mixed": MIXED,
     "one word": "Improve",
-    "no final newline": "# Goal\n\nLower the loss.",
     "crlf": ("---\r\nmetaloop:\r\n  wave: 3\r\nother: 1\r\n---\r\n# T\r\n\r\n## Ideas\r\n\r\n- `a=1`\r\n- `b=2`\r\n"),
     "mixed line ends": "# T\r\n\n- one\n- two\r\n\rlast",
-    "bom": "\ufeff# Goal\n\nLower the loss.\n",
     "bom and front matter": "\ufeff---\nmetaloop:\n  wave: 2\n---\nGo.\n",
     "japanese": (
         "# 研究計画\n\n## 手順\n\n1. 学習率を変えて試す。\n2. 良ければ残し、悪ければ戻す。\n\n## Ideas\n\n"
         "- 学習率を上げる `lr=0.01`\n- バッチを小さくする `batch=16`\n"
     ),
-    "chinese": (
-        "# 自主研究\n\n每次只改一处,训练五分钟,指标变好就保留。\n\n## 规则\n\n* 不要修改 `prepare.py`。\n* 永不停止!\n"
-    ),
     "foreign front matter": (
         "---\nname: researcher\ntools: [Read, Edit]\nmodel: {model}\ndescription: |\n"
         "  metaloop: no\n---\n\nYou are a researcher.\n"
     ),
-    "foreign after ours": "---\nmetaloop:\n  wave: 4\n\n# a comment of theirs\ntools:\n- Read\n---\nGo.\n",
     "front matter only": "---\nmetaloop:\n  wave: 4\n---\n",
     "flow mapping": "---\nmetaloop: {wave: 4, screen: {fraction: 0.5}}\n---\nGo.\n",
     "flow over lines": "---\nmetaloop: {\n  wave: 4,\n}\nx: 1\n---\nGo.\n",
     "empty block": "---\nmetaloop:\n---\nGo.\n",
     "dots close": "---\nmetaloop:\n  wave: 2\n...\nGo.\n",
     "thematic breaks": "---\n\nA text between two breaks\n\n---\n\nand another.\n",
-    "starts with a break": "---\n\n# T\n\nGo.\n",
     "checklist": (
         "## Setup\n\n- [ ] read `train.py`\n- [x] make a branch\n    - [ ] nested\n\n## Loop\n\n+ plus\n+ list\n"
     ),
@@ -79,7 +72,6 @@ FIXTURES: dict[str, str] = {
     "unclosed fence": "# T\n\nbefore\n\n```python\nx = 1\n",
     "table": ("# T\n\n| step | what |\n|:--|--:|\n| 1 | read \\| write |\n| 2 | `run` |\n\nafter\n"),
     "setext": "Title\n=====\n\nPart\n----\n\ntext\n\nIdeas\n-----\n* `x=1`\n",
-    "deep": "# A\n## B\n### C\n#### D\n##### E\n###### F\ntext\n# G\n### H\ntext\n",
     "quotes and lists": (
         "> # quoted heading\n> - quoted item\n>   more\n>\n> para\n\n1. one\n\n"
         "   para of one\n\n   ```\n   code of one\n   ```\n2. two\n\n"
@@ -92,12 +84,7 @@ FIXTURES: dict[str, str] = {
     ),
     "ideas twice": "## Ideas\n- `a=1`\n\n## Rules\n- stay\n\n## Ideas\n* `b=2`\n* `c=3`\n",
     "duplicates": "- same\n- same\n\n- same\n\npara\n\npara\n",
-    "own log": ("# Program\n\nGo.\n\n## Log\n\n2025-03-01 lr 0.01 -> 0.98\n2025-03-02 wd 0.1 -> 0.99 (discard)\n"),
-    "html": ("<!-- note -->\n\n<details>\n<summary>More</summary>\n\ninner text\n\n</details>\n"),
     "tight blocks": "para one\n```\ncode\n```\npara two\n- item\n\n---\n\nlast\n***\nend\n",
-    "placeholders": "# {{project}}\n\nImprove {metric} in <file>; budget ${BUDGET}.\n",
     "form feed and odd separators": "a\fb\u2028c\u0085d\n\n- x\x0by\n",
-    "trailing blanks": "# T  \n\npara \nmore \n\n\n\n- a \n- b \n\n\n",
     "tabs": "#\tT\n\n-\ttabbed item\n\n\t-\tnested\n",
-    "links": "[ref]: https://example.org\n\nSee [this][ref] and <https://example.org>.\n",
 }

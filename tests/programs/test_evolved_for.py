@@ -25,20 +25,13 @@ def test_a_labelled_file_is_the_same_program(raw: bytes) -> None:
     assert program.labelled.raw == labelled
 
 
-def test_settings_are_found_after_more_text_and_lines_stay() -> None:
-    program = Program.parse(with_label(b"Go.\n", CHAT) + b"\nStop at noon.\n")
-    assert program.evolved_for == CHAT and "evolved" not in program.text
-    assert [d.line for d in program.directives] == [1, 5]
-
-
-def test_a_label_of_another_form_is_text() -> None:
+def test_label_of_another_form_is_text_and_none_ends_the_comment() -> None:
     for raw in (b"Go: <!-- metaloop: evolved for chat -->\n", b"<!-- metaloop: evolved for a b -->\nGo.\n"):
         assert Program.parse(raw).raw == raw and Program.parse(raw).evolved_for is None
-
-
-def test_a_model_cannot_end_the_comment() -> None:
     raw = with_label(b"Go.\n", EvolvedFor.of("command:x y", ["a --> b", "<c>"]))
     assert Program.parse(raw).raw == b"Go.\n" and raw.count(b"-->") == 1
+    more = Program.parse(with_label(b"Go.\n", CHAT) + b"\nStop at noon.\n")
+    assert more.evolved_for == CHAT and "evolved" not in more.text and [d.line for d in more.directives] == [1, 5]
 
 
 def test_a_folder_its_document_and_an_archive_keep_it(tmp_path: Path) -> None:
@@ -55,11 +48,12 @@ def test_a_folder_its_document_and_an_archive_keep_it(tmp_path: Path) -> None:
     assert from_zip((tmp_path / "p.zip").read_bytes(), "p.zip")[0].evolved_for == CHAT
 
 
-def test_what_is_remarked() -> None:
+def test_label_for_another_researcher_is_remarked() -> None:
     script, agent = EvolvedFor.of("scripted", ["writes-programs"]), EvolvedFor.of("command:claude", ["opus"])
     assert script.remark("c", script) == CHAT.remark("c", EvolvedFor.of("chat", ["gpt-4o-mini"])) == ""
-    assert "the scripted researcher, not for the agent claude with opus" in script.remark("c", agent)
-    assert "--for agent" in script.remark("c", agent) and "--for scripted" in CHAT.remark("c", script)
+    remark = script.remark("c", agent)
+    assert "the scripted researcher, not for the agent claude with opus" in remark and "--for agent" in remark
+    assert "--for scripted" in CHAT.remark("c", script)
     assert "has not been measured" in CHAT.remark("c", EvolvedFor.of("chat", ["other"]))
-    assert "--for" not in script.rewritten_for("chat").remark("c", CHAT)
-    assert "--for agent" in script.rewritten_for("chat").remark("c", agent)
+    again = script.rewritten_for("chat")
+    assert "--for" not in again.remark("c", CHAT) and "--for agent" in again.remark("c", agent)

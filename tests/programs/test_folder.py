@@ -8,6 +8,7 @@ import unicodedata
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,24 +49,19 @@ def p(text: str) -> str:
 
 CASES = (
     Case("one file", {"program.md": p("Lower the loss.")}),
-    Case("link", {"program.md": p("Ask [the critic](roles/critic.md)."), **ROLE}, ROLES),
-    Case("in backticks", {"program.md": p("Read `roles/critic.md`."), **ROLE}, ROLES),
-    Case("in prose", {"program.md": p("First read roles/critic.md."), **ROLE}, ROLES),
-    Case("with a dot", {"program.md": p("See ./roles/critic.md, then go."), **ROLE}, ROLES),
-    Case("anchor", {"program.md": p("See [it](roles/critic.md#process)."), **ROLE}, ROLES),
-    Case("reference style", {"program.md": p("See [it][c].\n\n[c]: roles/critic.md"), **ROLE}, ROLES),
+    Case("named in each way",
+         {"program.md": p("Ask [the critic](roles/critic.md#process), `a.md`, b.md, ./c.md and [it][d].\n\n[d]: d.md"),
+          **ROLE, "a.md": "A.\n", "b.md": "B.\n", "c.md": "C.\n", "d.md": "D.\n"}, f"a.md b.md c.md d.md {ROLES}"),
     Case("CLAUDE.md",
          {"CLAUDE.md": p("Use `skills/screen.md`."), **SCREEN, "README.md": "# Repo\n"},
          "skills/screen.md", entry="CLAUDE.md"),
-    Case("AGENTS.md",
-         {"AGENTS.md": p("Use `skills/screen.md`."), **SCREEN}, "skills/screen.md", entry="AGENTS.md"),
     Case("import", {"CLAUDE.md": "# C\n\n@AGENTS.md\n", "AGENTS.md": "A.\n"}, "AGENTS.md", entry="CLAUDE.md"),
     Case("same CLAUDE.md and AGENTS.md", {"AGENTS.md": p("Go."), "CLAUDE.md": p("Go.")}, left="CLAUDE.md"),
-    Case("README.md", {"README.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="README.md"),
+    Case("README.md", {"README.md": p("Append it to roles/critic.md."), **ROLE}, ROLES, entry="README.md"),
+    Case("only .md file", {"lab.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="lab.md"),
     Case("README.md beside",
          {"program.md": p("Read README.md and [licence](LICENSE.md)."), "README.md": "# R\n",
           "LICENSE.md": "MIT\n"}),
-    Case("only .md file", {"lab.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="lab.md"),
     Case("chain",
          {"program.md": p("See a/one.md."), "a/one.md": "See [two](two.md).\n",
           "a/two.md": "See ../b/three.md.\n", "b/three.md": "End.\n"}, "a/one.md a/two.md b/three.md"),
@@ -79,13 +75,7 @@ CASES = (
          {"program.md": p("The roles are in `roles/`."), "roles/a.md": "A.\n"}, left="roles/a.md"),
     Case("living by front matter",
          {"program.md": p("Read found.md."), "found.md": LIVING}, "", "found.md"),
-    Case("not living by what a sentence says",
-         {"program.md": p("Append each result to `found.md`."), "found.md": "# F\n"}, "found.md"),
-    Case("only living",
-         {"CLAUDE.md": p("Write it down in found.md."), "found.md": LIVING}, "", "found.md", entry="CLAUDE.md"),
     Case("dead link", {"program.md": p("See [it](roles/gone.md).")}, codes="no-file"),
-    Case("dead link in a role",
-         {"program.md": p("See a.md."), "a.md": "# A\n\nSee [b](b.md).\n"}, "a.md", codes="no-file"),
     Case("charter of a role",
          {"program.md": p("See a.md."), "a.md": "---\nmetaloop:\n  wave: 3\n---\nA.\n"},
          "a.md", codes="not-entry"),
@@ -126,32 +116,27 @@ def zipped(files: dict[str, str], top: str = "") -> bytes:
 
 
 @EVERY
-def test_what_belongs_to_a_program(tmp_path: Path, case: Case) -> None:
-    program = load(lay(tmp_path / "lab", case.files))
+def test_files_that_belong_to_a_program_are_those_it_names(tmp_path: Path, case: Case) -> None:
+    program = load(folder := lay(tmp_path / "lab", case.files))
     assert [path for path, _ in program.files[1:]] == names(case.others)
-    assert [path for path, _ in program.living] == names(case.living)
+    assert [path for path, _ in program.living] == names(case.living) and left_out(folder, program) == names(case.left)
     assert {m.code for m in lint(program)} - {"like-stock"} == set(case.codes.split())
-    assert left_out(tmp_path / "lab", program) == names(case.left)
-    assert (
-        program.name == "lab"
-        and program.text == case.files[case.entry if program.is_set else entry_of(tmp_path / "lab").name]
-    )
-    by_file = load(tmp_path / "lab" / entry_of(tmp_path / "lab").name)
+    entry = entry_of(folder).name
+    assert program.name == "lab" and program.text == case.files[case.entry if program.is_set else entry]
+    by_file = load(folder / entry)
     assert (by_file.program_id, by_file.files, by_file.living) == (program.program_id, program.files, program.living)
 
 
 @EVERY
-def test_what_is_stored_is_the_program(tmp_path: Path, case: Case) -> None:
+def test_program_that_is_stored_or_packed_is_the_same(tmp_path: Path, case: Case) -> None:
     program = load(lay(tmp_path / "lab", case.files))
-    again = Program.parse(program.document, program.name)
-    assert again == program and again.document == program.document and again.program_id == program.program_id
-    assert again.directives == program.directives and program_id(program.document.encode()) == program.program_id
+    again, (packed, _) = Program.parse(program.document, program.name), from_zip(zipped(case.files, "lab/"), "lab")
+    for other in (again, packed, program.with_text(program.text)):
+        assert other == program and other.program_id == program.program_id and other.directives == program.directives
+    assert again.document == program.document and program_id(program.document.encode()) == program.program_id
     assert is_document(program.document) == program.is_set
     program.write(tmp_path / "copy" / "lab")
     assert load(tmp_path / "copy" / "lab" / program.files[0][0]).program_id == program.program_id
-    packed, _ = from_zip(zipped(case.files, "lab/"), "lab")
-    assert packed == program and packed.program_id == program.program_id
-    assert program.with_text(program.text) == program
 
 
 @EVERY
@@ -169,31 +154,23 @@ def test_every_directive_has_an_id_and_an_address_of_its_own(tmp_path: Path, cas
         assert program.addresses[directive.directive_id].startswith(directive.file)
 
 
-def test_a_directive_is_addressed_by_file_heading_and_number() -> None:
-    program = Program.parse(
-        "---\nmetaloop:\n  wave: 2\n---\n# Lab\n\nGo.\n\n## Ideas\n\n- `a=1`\n", others={"roles/critic.md": CRITIC}
-    )
-    assert list(program.addresses.values()) == [
+def test_directive_is_addressed_by_file_heading_and_number() -> None:
+    text = "---\nmetaloop:\n  wave: 2\n---\n# Lab\n\nGo.\n\n## Ideas\n\n- `a=1`\n"
+    assert list(Program.parse(text, others=ROLE).addresses.values()) == [
         "charter › wave", "1", "Ideas › order", "Ideas › 1", "roles/critic.md › 1",
         "roles/critic.md › Process › 1", "roles/critic.md › Process › 2", "roles/critic.md › Process › 3",
     ]  # fmt: skip
 
 
 def test_ids_depend_on_paths_and_texts_not_on_order_or_line_ends() -> None:
-    one, two = {"a.md": "A.\n", "b.md": "B.\n"}, {"b.md": "B. \r\n", "a.md": "A.\n"}
-    base = Program.parse("x\n", others=one)
-    assert base.program_id == Program.parse("x\n", others=two).program_id
-    assert base.program_id == Program.parse("x\n", others=one, living={"log.md": "old\n"}).program_id
-    different = [
-        Program.parse("x\n"),
-        Program.parse("x\n", others={"a.md": "A.\n"}),
-        Program.parse("x\n", others={"a.md": "B.\n", "b.md": "A.\n"}),
-        Program.parse("x\n", others={"c.md": "A.\n", "b.md": "B.\n"}),
-        Program.parse("x\n", others=one, entry="CLAUDE.md"),
-    ]
-    assert len({base.program_id, *(each.program_id for each in different)}) == 6
-    assert Program.parse("x\n", entry="CLAUDE.md").program_id == Program.parse("x\n").program_id
-    assert Program.parse("x\n", living={"log.md": "old\n"}).program_id == Program.parse("x\n").program_id
+    def of(others: dict[str, str], **more: Any) -> str:
+        return Program.parse("x\n", others=others, **more).program_id
+
+    one, log = {"a.md": "A.\n", "b.md": "B.\n"}, {"log.md": "old\n"}
+    assert of(one) == of({"b.md": "B. \r\n", "a.md": "A.\n"}) == of(one, living=log)
+    assert of({}, entry="CLAUDE.md") == of({}, living=log) == of({})
+    others = [{}, {"a.md": "A.\n"}, {"a.md": "B.\n", "b.md": "A.\n"}, {"c.md": "A.\n", "b.md": "B.\n"}]
+    assert len({of(one), of(one, entry="CLAUDE.md"), *map(of, others)}) == 6
 
 
 def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
@@ -201,8 +178,7 @@ def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
     for starter in shelf.starters():
         (tmp_path / "program.md").write_bytes(starter.raw)
         read = load(tmp_path / "program.md")
-        assert not read.is_set and read.document == starter.text and read.program_id == starter.program_id
-        assert all(not d.file for d in read.directives)
+        assert not read.is_set and (read.document, read.program_id) == (starter.text, starter.program_id)
 
 
 @pytest.mark.parametrize(
@@ -214,12 +190,11 @@ def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
         ({"program.md": "See a.md.\n", "a.md": "\n"}, ProgramError, "a.md:1: the file is empty"),
         ({"program.md": "See a.md.\n", "a.md": "\0"}, ProgramError, "a.md:1: the file is binary"),
         ({"program.md": "See a.md.\n" + "x" * 100_000, "a.md": "x" * 200_000}, ProgramError, "bytes together"),
-        ({"program.md": "See a.md.\n" + "x" * 200_000, "a.md": "x" * 100_000}, ProgramError, "bytes together"),
         ({"program.md": " ".join(MANY) + "\n", **dict.fromkeys(MANY, "x\n")}, ProgramError, "the maximum is 64"),
         ({"program.md": "See a.md.\n", "a.md": "A.\n==> b.md <==\n"}, ProgramError, "a.md:1: a line ==> PATH <=="),
     ],
 )  # fmt: skip
-def test_what_is_refused_is_refused_in_one_line(
+def test_folder_is_refused_in_a_line(
     tmp_path: Path, files: dict[str, str], error: type[MetaloopError], says: str
 ) -> None:
     folder = lay(tmp_path / "lab", files)
@@ -228,22 +203,20 @@ def test_what_is_refused_is_refused_in_one_line(
     assert says in caught.value.message and "\n" not in caught.value.message and caught.value.hint
 
 
-def test_symbolic_links_stay_inside(tmp_path: Path) -> None:
-    lay(tmp_path, {"lab/program.md": "See roles/a.md and b.md.\n", "lab/roles/real.md": "A.\n", "secret.md": "S.\n"})
+def test_files_that_lead_out_of_the_folder_are_no_part_of_it(tmp_path: Path) -> None:
+    lay(tmp_path, {"lab/program.md": "See roles/a.md.\n", "lab/roles/real.md": "A.\n", "secret.md": "S.\n"})
     os.symlink("real.md", tmp_path / "lab" / "roles" / "a.md")
     assert [path for path, _ in load(tmp_path / "lab").files] == ["program.md", "roles/a.md"]
     os.symlink(tmp_path / "secret.md", tmp_path / "lab" / "b.md")
+    lay(tmp_path, {"lab/program.md": "See b.md.\n"})
     with pytest.raises(ProgramError, match=r"b\.md:1: this symbolic link leads out"):
         load(tmp_path / "lab")
-
-
-def test_a_file_outside_the_folder_is_no_part_of_the_program(tmp_path: Path) -> None:
-    lay(tmp_path, {"lab/program.md": f"See [up](../up.md) and {tmp_path}/up.md.\n", "up.md": "Up.\n"})
+    lay(tmp_path, {"lab/program.md": f"See [up](../secret.md) and {tmp_path}/secret.md.\n"})
     program = load(tmp_path / "lab")
     assert not program.is_set and "no-file" in {m.code for m in lint(program)}
 
 
-def test_decomposed_names_are_found(tmp_path: Path) -> None:
+def test_file_with_a_decomposed_name_is_found(tmp_path: Path) -> None:
     lay(tmp_path, {"program.md": "Lies prüfer.md.\n", unicodedata.normalize("NFD", "prüfer.md"): "Ja.\n"})
     assert [path for path, _ in load(tmp_path).files] == ["program.md", "prüfer.md"]
 
@@ -290,11 +263,10 @@ def test_a_child_keeps_the_files_that_its_entry_file_leads_to() -> None:
     assert [path for path, _ in shorter.files] == ["program.md", "a.md", "c.md"]
 
 
-def test_a_statement_of_another_file_is_removed_and_compared() -> None:
-    program = Program.parse("See roles/critic.md.\n", others={"roles/critic.md": CRITIC})
+def test_statement_of_another_file_is_removed_and_compared() -> None:
+    program = Program.parse("See roles/critic.md.\n", others=ROLE)
     gone = next(d for d in program.directives if d.text == "Ask for a repeat.")
-    child = without(program, gone.directive_id)
-    change = diff(program, child)
+    change = diff(program, without(program, gone.directive_id))
     assert change.removed == (gone,) and not change.added and not change.changed
     assert gone.heading == "roles/critic.md › Process"
 

@@ -20,12 +20,10 @@ HEAD = "---\nmetaloop:\n"
     [
         (HEAD + "  keep: {margin: 2.0}\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  wave: 6\n  screen: {promote: 0.2}\n---\nGo.\n", 4, "warning", "no-effect"),
-        (HEAD + "  screen: {fraction: 0.2}\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  proposers: {queue: 1}\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  wave: 2\n---\n", 5, "warning", "no-prose"),
         ("---\nMetaloop:\n  wave: 2\n---\nGo.\n", 2, "warning", "settings-ignored"),
         ("---\ntitle: A\nmetalop:\n  wave: 2\n---\nGo.\n", 3, "warning", "settings-ignored"),
-        ("---\nproposers: {queue: 1}\n---\nGo.\n", 2, "warning", "settings-ignored"),
         ("# hi\n\n---\nmetaloop:\n  wave: 3\n---\nGo.\n", 4, "warning", "settings-ignored"),
         (HEAD + "  wave: 3\n---\nGo.\n\n---\nmetaloop:\n  wave: 4\n---\n", 8, "warning", "settings-ignored"),
         ("\nmetaloop:\nwave: 3\n\nGo.\n", 2, "warning", "settings-ignored"),
@@ -33,12 +31,13 @@ HEAD = "---\nmetaloop:\n"
         ("## Ideas\n\n- think\n", 3, "info", "no-edit"),
         ("## Ideas\n\n- `a=1\n", 3, "warning", "open-backtick"),
         ("## Ideas\n\n- `a=1 and `b=2` (don`t)\n", 3, "warning", "open-backtick"),
-        ("## Ideas\n\n- `a=1` and `b=2\n", 3, "warning", "open-backtick"),
         ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
         (HEAD + "  wave: 2\nreplicates: 2\n---\nGo.\n", 4, "warning", "settings-ignored"),
         ("## My ideas\n\n- Set `a=1`.\n", 1, "warning", "heading-not-ideas"),
         ("## The ideas:\n\n### Rates\n\n- Set `a=1`.\n", 1, "warning", "heading-not-ideas"),
         ("## Ideas\n\nSoon.\n", 1, "info", "no-list"),
+        ("## Ideas\n\n- Set `lr=2`.\n- ```\n  lr=3\n  ```\n", 4, "info", "code-no-idea"),
+        ("## Ideas\n\n- <script>alert(1)</script>\n", 3, "info", "no-edit"),
         ("a\n\n```\ncode\n", 3, "warning", "open-fence"),
     ],
 )
@@ -47,35 +46,22 @@ def test_each_message_has_its_line(text: str, line: int, level: str, code: str) 
     assert (line, level, code) in found
 
 
-def ideas(*lines: str) -> str:
-    return "## Ideas\n\n" + "".join(f"- {line}\n" for line in lines)
+OPENS_NO_EDIT = ("`a=1` (don`t)", "don`t: `a=1`", "`muon`and don`t", r"a \` and `a=1`", "``a ` b`` `a=1`")
+OF_OTHER_TOOLS = ("metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nscreen: x\nhistory: 3")
+ABOUT_IDEAS = ("Do not try these ideas", "Ideas that failed before", "How to choose ideas")
 
 
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        *(
-            (ideas(idea), "open-backtick")  # opens no edit
-            for idea in ("`a=1` (don`t)", "don`t: `a=1`", "`muon`and don`t", r"a \` and `a=1`", "``a ` b`` `a=1`")
-        ),
-        *(
-            (f"---\n{front}\n---\nGo.\n", "settings-ignored")  # of other tools
-            for front in (
-                "metadata: x",
-                "loop: x",
-                "history: 3\nversion: 1",
-                "metaloop: {wave: 2}\nscreen: x\nhistory: 3",
-            )
-        ),
+        *((f"## Ideas\n\n- {idea}\n", "open-backtick") for idea in OPENS_NO_EDIT),
+        *((f"---\n{front}\n---\nGo.\n", "settings-ignored") for front in OF_OTHER_TOOLS),
         ("Go.\n\n```yaml\n---\nmetaloop:\n  wave: 3\n---\n```\n", "settings-ignored"),  # shown as code
-        *(
-            (f"## {title}\n\n- Not `a=1`.\n", "heading-not-ideas")  # about ideas
-            for title in ("Do not try these ideas", "Ideas that failed before", "How to choose ideas")
-        ),
+        *((f"## {title}\n\n- Not `a=1`.\n", "heading-not-ideas") for title in ABOUT_IDEAS),
         ("## Idea\n\n- Read `train.py`.\n", "heading-not-ideas"),
     ],
 )
-def test_what_only_looks_like_it_has_no_message(text: str, code: str) -> None:
+def test_text_that_only_looks_like_a_mistake_has_no_message(text: str, code: str) -> None:
     assert code not in {m.code for m in lint(Program.parse(text))}
 
 
@@ -91,26 +77,21 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
     assert (message.line, message.message) == (3, "wave: Input should be greater than or equal to 1, not 0")
 
 
-@pytest.mark.parametrize("text", ["Go on until it is good.\n", "# A\n\n- Try a larger batch.\n- Keep what helps.\n"])
-def test_text_without_settings_and_ideas_runs_like_stock(text: str) -> None:
+def test_text_without_settings_and_ideas_runs_like_stock() -> None:
+    text = "# A\n\n- Try a larger batch.\n- Keep what helps.\n"
     (said,) = lint(Program.parse(text))
-    assert (said.line, said.level, said.code) == (1, "info", "like-stock") and "runs it like stock" in said.message
+    assert (said.line, said.level, said.code) == (1, "info", "like-stock")
     for other in (HEAD + "  wave: 2\n---\n" + text, text + "\n## Ideas\n\n- Set `lr=1`.\n"):
         assert "like-stock" not in {m.code for m in lint(Program.parse(other))}
+    found = [(program.name, m.code) for program in shelf.starters() for m in lint(program)]
+    found = [message for message in found if message[1] != "measured"]
+    assert found == [("one-line", "like-stock"), ("stock", "like-stock")]
 
 
-@pytest.mark.parametrize("tag", ["<script>alert(1)</script>", "<!-- first -->", "<b>", "<div>"])
-def test_an_idea_that_begins_with_a_tag_is_an_idea(tag: str) -> None:
-    item = f"{tag} Set `lr=1`."
-    program = Program.parse(f"## Ideas\n\n- Set `lr=2`.\n- {item}\n- Set `lr=3`.\n")
-    assert [(idea.text, idea.terms) for idea in program.ideas][1] == (item, ("lr=1",)) and len(program.ideas) == 3
-    (said,) = lint(Program.parse("## Ideas\n\n- <script>alert(1)</script>\n"))
-    assert (said.line, said.code) == (3, "no-edit")
-
-
-def test_code_in_the_list_of_ideas_is_not_dropped_without_a_word() -> None:
-    found = lint(Program.parse("## Ideas\n\n- Set `lr=2`.\n- ```\n  lr=3\n  ```\n"))
-    assert (4, "code-no-idea") in {(m.line, m.code) for m in found}
+@pytest.mark.parametrize("tag", ["<script>alert(1)</script>", "<!-- first -->", "<div>"])
+def test_idea_that_begins_with_a_tag_is_an_idea(tag: str) -> None:
+    ideas = Program.parse(f"## Ideas\n\n- Set `lr=2`.\n- {tag} Set `lr=1`.\n- Set `lr=3`.\n").ideas
+    assert [idea.terms for idea in ideas] == [("lr=2",), ("lr=1",), ("lr=3",)]
 
 
 def test_every_code_is_tested_here_or_beside_what_it_is_about() -> None:
@@ -123,12 +104,6 @@ def test_messages_come_in_order_and_none_is_an_error(text: str) -> None:
     messages = lint(Program.parse(text), unread=lambda term: f"no edit `{term}`")
     assert [m.line for m in messages] == sorted(m.line for m in messages)
     assert all(m.level != "error" for m in messages)
-
-
-def test_the_starters_are_clean() -> None:
-    said = {p.name: [m.code for m in lint(p) if m.code != "measured"] for p in shelf.starters()}
-    alike = {name: codes for name, codes in said.items() if codes}
-    assert alike == {"one-line": ["like-stock"], "stock": ["like-stock"]}
 
 
 @pytest.mark.parametrize("measured", measured_sentences())

@@ -19,23 +19,14 @@ EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 
 
 @EVERY
-def test_any_markdown_round_trips_byte_for_byte(text: str, tmp_path: Path) -> None:
+def test_program_of_any_shape_is_read_and_keeps_its_bytes(text: str, tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_bytes(text.encode())
     program = load(path)
-    assert program.raw == path.read_bytes() and program.program_id == content_id(
-        "p", normalise(text.removeprefix("\ufeff"))
-    )
-    assert program.name == "program" or "name:" in text
-
-
-@EVERY
-def test_directives_are_distinct_ordered_and_have_their_lines(text: str) -> None:
-    program = Program.parse(text)
-    ids = [d.directive_id for d in program.directives]
-    assert len(set(ids)) == len(ids)
-    assert [d.position for d in program.directives] == list(range(len(ids)))
-    lines = [d.line for d in program.directives]
+    assert program.raw == path.read_bytes() and (program.name == "program" or "name:" in text)
+    assert program.program_id == content_id("p", normalise(text.removeprefix("\ufeff")))
+    ids, lines = ([getattr(d, name) for d in program.directives] for name in ("directive_id", "line"))
+    assert len(set(ids)) == len(ids) and [d.position for d in program.directives] == list(range(len(ids)))
     assert lines == sorted(lines)
     assert all(1 <= line <= text.count("\n") + text.count("\r") + 1 for line in lines)
 
@@ -44,16 +35,28 @@ def test_directives_are_distinct_ordered_and_have_their_lines(text: str) -> None
 def test_ids_do_not_depend_on_trailing_blanks_or_line_ends(text: str) -> None:
     if "\r" in text:
         return
-    ids = [d.directive_id for d in Program.parse(text).directives]
-    crlf = Program.parse(text.replace("\n", "\r\n"))
-    assert [d.directive_id for d in crlf.directives] == ids
-    assert crlf.program_id == Program.parse(text).program_id
-    padded = text.replace("\n", " \n")  # one blank at each line's end; two would be a hard break
-    assert [d.directive_id for d in Program.parse(padded).directives] == ids
-    assert Program.parse(padded).program_id == Program.parse(text).program_id
+    program = Program.parse(text)
+    for other in (text.replace("\n", "\r\n"), text.replace("\n", " \n")):  # two blanks would be a hard break
+        again = Program.parse(other)
+        assert again.program_id == program.program_id
+        assert [d.directive_id for d in again.directives] == [d.directive_id for d in program.directives]
 
 
-def test_parts_of_an_id_are_told_from_each_other() -> None:
+@pytest.mark.parametrize(
+    ("one", "other", "which"),
+    [
+        ("a b\nc d\n", "a\nb c d\n", 1),
+        ("# Local\n\n## Loop\n\nGo on.\n", "# Careful\n\n## Loop\n\nGo on.\n", 1),  # a title heads nothing
+        ("- same\n", "- same\n- same\n- same\n", 1),  # the first one; the others get an ordinal
+    ],
+    ids=["wrapped", "title", "twice"],
+)
+def test_directives_whose_ids_stay(one: str, other: str, which: int) -> None:
+    first, second = ([d.directive_id for d in Program.parse(text).directives] for text in (one, other))
+    assert first[:which] == second[:which] and len(first) == which
+
+
+def test_ids_of_other_parts_differ() -> None:
     """Each part stands with its length before it: moved letters and empty parts make another id."""
     told = [("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("", "abc"), ("a", "b", "c")]
     assert len({content_id("p", *parts) for parts in told}) == len(told)
@@ -63,63 +66,43 @@ def test_parts_of_an_id_are_told_from_each_other() -> None:
     assert Program.parse("\ufeffGo.").program_id == Program.parse("Go.").program_id
 
 
-def test_structure_of_a_mixed_program_and_its_ideas() -> None:
+def test_mixed_program_is_read_as_its_directives() -> None:
     program = Program.parse(MIXED)
-    found = [(d.heading, d.kind, d.text.split("\n")[0]) for d in program.directives]
-    assert found == [
+    assert [(d.heading, d.kind, d.text) for d in program.directives] == [
         ("charter", "charter", 'proposers: {"queue": 0.7, "local": 0.3}'),
         ("charter", "charter", "screen.fraction: 0.25"),
         ("", "paragraph", "Intro text wrapped here."),
-        ("Setup", "item", "one `a`"),
+        ("Setup", "item", "one `a`\n\nsecond paragraph"),
         ("Setup", "item", "nested"),
         ("Setup", "item", "[ ] two"),
         ("Setup", "paragraph", "quoted text"),
         ("Setup", "table-row", "a | b"),
         ("Setup", "table-row", "1 | `x`"),
         ("Setup", "table-row", "2 | y"),
-        ("Setup", "code", "bash"),
-        ("Setup > Ideas", "order", found[11][2]),
+        ("Setup", "code", "bash\nls"),
+        ("Setup > Ideas", "order", "\n".join(idea.directive_id for idea in program.ideas)),
         ("Setup > Ideas", "idea", "Try `lr=2e-3`, `momentum=0.9`."),
         ("Setup > Ideas", "idea", "Second"),
         ("Setup > Ideas", "paragraph", "<!-- a comment -->"),
     ]
     assert [idea.terms for idea in program.ideas] == [("lr=2e-3", "momentum=0.9"), ()]
-    by_id = {d.directive_id: d for d in program.directives}
-    assert all(by_id[idea.directive_id].text == idea.text for idea in program.ideas)
-    assert all(by_id[idea.directive_id].line == idea.line for idea in program.ideas)
-    order = next(d for d in program.directives if d.kind == "order")
-    assert order.text.split("\n") == [idea.directive_id for idea in program.ideas]
+    by_id = {d.directive_id: (d.text, d.line) for d in program.directives}
+    assert all(by_id[idea.directive_id] == (idea.text, idea.line) for idea in program.ideas)
 
 
 @pytest.mark.parametrize("heading", ["# Ideas", "###### IDEAS", "## 3. ideas:", "## **Ideas**", "Ideas\n-----"])
-def test_a_heading_named_ideas_in_any_level_and_dress(heading: str) -> None:
+def test_heading_of_ideas_in_any_dress_is_known(heading: str) -> None:
     assert len(Program.parse(f"# T\n\n## S\n\n{heading}\n\n- `a=1`\n- b\n").ideas) == 2
-    assert not Program.parse("## Ideas of others\n\n- `a=1`\n").ideas
 
 
-def test_ideas_under_a_heading_below_ideas_count() -> None:
+def test_headings_below_that_of_ideas_have_ideas_and_others_none() -> None:
     program = Program.parse("## Ideas\n\n### Optimizer\n- `a=1`\n  - `b=2`\n\n## Else\n- `c=3`\n")
     assert [idea.terms for idea in program.ideas] == [("a=1",), ("b=2",)]
-
-
-def test_the_title_is_no_part_of_the_heading_path() -> None:
-    one, other = (Program.parse(f"# {title}\n\n## Loop\n\nGo on.\n") for title in ("Local", "Careful"))
-    assert one.directives == other.directives
+    assert not Program.parse("## Ideas of others\n\n- `a=1`\n").ideas
     assert Program.parse("# A\n\nx\n\n# B\n\ny\n").directives[0].heading == "A"
 
 
-def test_a_second_identical_directive_gets_an_ordinal() -> None:
-    first, second, third = Program.parse("- same\n- same\n- same\n").directives
-    assert len({first.directive_id, second.directive_id, third.directive_id}) == 3
-    assert Program.parse("- same\n").directives[0].directive_id == first.directive_id
-
-
-def test_rewrapping_a_paragraph_keeps_its_id() -> None:
-    one, other = Program.parse("a b\nc d\n"), Program.parse("a\nb c d\n")
-    assert one.directives[0].directive_id == other.directives[0].directive_id
-
-
-def test_words_of_unspaced_scripts() -> None:
+def test_words_of_unspaced_scripts_are_counted() -> None:
     assert Program.parse("Keep what's better, don't-stop 0.5.").words == 5
     assert Program.parse("学習率を下げて試す").words == 5
     assert Program.parse("---\nmetaloop: {wave: 2}\n---\nGo on\n").words == 2
@@ -138,7 +121,7 @@ def test_words_of_unspaced_scripts() -> None:
         (b"---\nmetaloop:\n  wave: 2\n\nbody\n", "p.md:1: the front matter is not closed"),
     ],
 )
-def test_what_is_no_program_is_an_error_with_its_place(raw: bytes, message: str) -> None:
+def test_file_that_is_no_program_is_an_error_with_its_place(raw: bytes, message: str) -> None:
     with pytest.raises(ProgramError) as caught:
         Program.parse(raw, "p.md")
     assert caught.value.message == message
@@ -154,14 +137,14 @@ def test_what_is_no_program_is_an_error_with_its_place(raw: bytes, message: str)
     ],
     ids=["dots in a heading", "blanks in an item", "brackets in the charter"],
 )
-def test_the_time_to_read_does_not_grow_with_the_square(text: str) -> None:
+def test_time_to_read_does_not_grow_with_the_square(text: str) -> None:
     began = time.process_time()
     with suppress(ProgramError):
         Program.parse(text)
     assert time.process_time() - began < 20
 
 
-def test_what_is_no_file_is_no_program(tmp_path: Path) -> None:
+def test_path_without_a_file_is_no_program(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
         load(tmp_path / "none.md")
     with pytest.raises(ProgramError):
@@ -169,6 +152,6 @@ def test_what_is_no_file_is_no_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../up.md", "/abs.md", "program.md", "a//b.md", "script.py", ""])
-def test_a_further_file_is_markdown_below_the_entry_file(path: str) -> None:
+def test_further_file_that_is_no_markdown_beneath_is_refused(path: str) -> None:
     with pytest.raises(ProgramError, match="not a markdown file of a program"):
         Program.parse("Go.\n", others={path: "x\n"})

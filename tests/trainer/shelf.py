@@ -51,11 +51,9 @@ def executing(task: Task, patch: pytest.MonkeyPatch) -> Callable[[Source], dict[
 
 @contextmanager
 def fixed_trainer(task: Task, root: Path) -> Iterator[Trainer]:
-    """Trains for steps in place of seconds, on data of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_CACHE", str(root / "cache"))
-        with Trainer(task, DataStore(task, Streams.from_seed(1), root), fixed_steps=True) as trainer:
-            yield trainer
+    """Trains for steps in place of seconds, on hidden data of its own."""
+    with Trainer(task, DataStore(task, Streams.from_seed(1), root), fixed_steps=True) as trainer:
+        yield trainer
 
 
 def check_language_model(
@@ -86,7 +84,7 @@ def check_language_model(
     assert torch.allclose(torch.stack(stepwise, 1), before, atol=1e-4)
 
 
-def check_repeats(trainer: Trainer, baseline: Source) -> float | None:
+def check_repeats(trainer: Trainer, baseline: Source) -> None:
     """Fixed steps give the same metric twice, above the floor; streams confirm what chunks score, with what comes."""
     spec = Spec(baseline, seed=5, fraction=0.3)
     first, second = trainer.run(spec), trainer.run(spec)
@@ -99,16 +97,31 @@ def check_repeats(trainer: Trainer, baseline: Source) -> float | None:
     assert streamed.status == "ok", streamed.reason
     assert streamed.trust == ("verified" if trainer.launcher.sandboxed else "unverified")
     assert streamed.findings == ()
-    return streamed.metric
 
 
-def by_hand(script: Path, place: Path, arguments: Sequence[str] = (), **variables: str) -> str:
-    """What a train.py prints that is started as its author would, in an empty folder ``place``."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(place), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *(arguments or [str(script)])],
-        cwd=place, env=environment | variables, capture_output=True, text=True,
-    )  # fmt: skip
+#: Each in a process of its own and an empty folder, as its author would start it; torch is imported once for all.
+_BY_HAND = """
+import os, runpy, sys, torch
+for script in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        sys.argv, sys.path[0] = [script], os.path.dirname(script)
+        place = os.path.basename(sys.path[0])
+        os.mkdir(place)
+        os.chdir(place)
+        sys.stdout = open("printed", "w")
+        runpy.run_path(script, run_name="__main__")
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, script
+"""
+
+
+def by_hand(tasks: Sequence[Task], place: Path) -> None:
+    """Starts each train.py for three steps; in the folder of its name, ``printed`` is what it prints."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_TRAIN")}
+    environment |= {"METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+    scripts = [str(task.folder / "train.py") for task in tasks]
+    command = [sys.executable, "-c", _BY_HAND, *scripts]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -167,11 +167,6 @@ def test_a_group_that_somebody_else_watches_is_left_alone(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_gets_a_line() -> None:
-    assert "cgroup" in cgroup.describe()
-    assert cgroup.describe().count("\n") == 0
-
-
 def test_group_that_does_not_take_the_template_is_not_counted_by(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, torch=False)
     launcher.group = made = Cgroup(tmp_path / "removed by somebody")

@@ -12,11 +12,10 @@ import pytest
 from inner_loop.agents.worktree import shown_files
 from programs.common.errors import TaskError
 from tests.trainer import foreign_repos
-from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, changed, command_task, run, trainer_of
+from tests.trainer.foreign_repos import ORIGINAL, SHELL, changed, command_task, run, trainer_of
 from trainer.cards.check import check
 from trainer.commands.check import check_command
 from trainer.commands.task_toml import Wanted
-from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.task import Task
 
@@ -48,19 +47,6 @@ def test_original_shape_trains_with_its_seed_and_budget_share(tmp_path: Path) ->
     assert one.trust == "self-reported" and 0 < one.device_seconds_charged < 30.0
     shorter = run(task, Spec(task.baseline(), 1, fraction=1e-6))
     assert task.scales and shorter.steps is not None and shorter.steps < 200_000
-    better = task.edits.apply(task.baseline(), Edit({"LEARNING_RATE": 0.008}))
-    learnt = run(task, Spec(better, 1)).metric
-    assert learnt is not None and one.metric is not None and learnt < one.metric
-
-
-def test_json_of_a_makefile_and_code_in_c(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.makefile, MAKEFILE)
-    assert run(task).metric == 66.5
-    text = task.baseline().text("src/kernel.c").replace("BLOCK 16", "BLOCK 4")
-    assert not task.edits.knobs and run(task, Spec(task.baseline().with_text("src/kernel.c", text), 1)).metric == 54.5
-    broken = task.baseline().with_text("src/kernel.c", "int work(void) { return }\n")
-    outcome = run(task, Spec(broken, 1))
-    assert outcome.status == "crash" and outcome.metric is None and outcome.trust == "self-reported"
 
 
 def scored(folder: Path, artifact: str = "model.txt") -> Task:
@@ -84,10 +70,10 @@ def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> Non
 
 
 def test_scoring_command_gets_the_rest_of_the_limit(tmp_path: Path) -> None:
-    """Training may use 3 CPU-seconds, and scoring one more: 2 of training leave 2 to the scoring command, not 3."""
+    """Training may use 1.5 CPU-seconds, and scoring half of one more: 1 of training leaves 1 to the scoring command."""
     burn = "import time\nwhile time.process_time() < {}: pass\n"
     task = scored(tmp_path)
-    task = replace(task, budget_seconds=3.0, cost_seconds=4.0, hard_factor=1.0, hard_extra=0.0)
+    task = replace(task, budget_seconds=1.5, cost_seconds=2.0, hard_factor=1.0, hard_extra=0.0)
     scores = (task.folder / "score.py").read_text()
 
     def status(training: float, scoring: float) -> str:
@@ -95,14 +81,7 @@ def test_scoring_command_gets_the_rest_of_the_limit(tmp_path: Path) -> None:
         source = task.baseline().with_text("train.py", burn.format(training) + SCORED["train.py"])
         return run(replace(task), Spec(source, 1)).status
 
-    assert (status(2.0, 1.0), status(2.0, 2.6)) == ("ok", "timeout")
-
-
-def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
-    """With the same text in both places, the training would count as scoring."""
-    with pytest.raises(TaskError, match="score_command is the training command") as caught:
-        changed(scored(tmp_path).folder, '"python score.py"', '"python train.py"')
-    assert "\n" not in caught.value.message
+    assert (status(1.0, 0.3), status(1.0, 1.15)) == ("ok", "timeout")
 
 
 def test_libraries_have_the_machines_threads_unless_a_task_says(tmp_path: Path) -> None:
@@ -168,6 +147,7 @@ def test_score_files_are_seen_by_the_scoring_command_alone(tmp_path: Path, sandb
     with trainer_of(task, sandbox=sandbox) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1))
     assert outcome.metric == 0.25 and "large is here: False" in outcome.log and "large is there: True" in outcome.log
+    assert outcome.trust == ("scored" if sandbox else "unverified")
     assert not shown_files(task) and {"answers.json", "score.py"} <= dict(shown_files(open_task)).keys()
 
 
@@ -177,19 +157,6 @@ def test_score_files_below_a_readable_folder_are_hidden(tmp_path: Path) -> None:
     names = f'score_files = ["answers.json", "data/answers.json"]\nreadable = ["{tmp_path}/task/data"]\n'
     task = command_task(tmp_path / "task", files, f"{SCORES}\n{names}", metric="accuracy", direction="higher")
     assert run(task).metric == 0.25
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (SCORES, 'score_files = ["score.py"]', "score_files needs score_command"),
-        ("[run]\n", '[run]\nscore_files = ["train.py"]\n', "'train.py' is no read-only file of the task"),
-    ],
-)
-def test_score_files_that_hide_nothing_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
-    task = command_task(tmp_path / "task", ANSWERS, SCORES, metric="accuracy", direction="higher")
-    with pytest.raises(TaskError, match=message):
-        changed(task.folder, old, new)
 
 
 def test_init_hides_the_files_that_only_scoring_names(tmp_path: Path) -> None:
@@ -211,7 +178,7 @@ def test_init_hides_the_files_that_only_scoring_names(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="fails as it is") as caught:
         foreign_repos.made(place, wanted, tmp_path / "task2")
     assert "the training does not see answers.json" in caught.value.hint and "--set score_files" in caught.value.hint
-    task = foreign_repos.made(place, replace(wanted, score_files=["none"]), tmp_path / "task3")
+    task = command_task(tmp_path / "open", ANSWERS, SCORES, metric="accuracy", direction="higher")
     trust = next(finding for finding in check_command(task, knobs=False) if finding.clause == "trust")
     assert trust.level == "warning" and "the training can read all" in trust.message
 
@@ -221,6 +188,13 @@ def test_what_a_task_may_not_say(tmp_path: Path) -> None:
         with pytest.raises(TaskError):
             command_task(tmp_path, {"train.py": ""}, line)
     task = command_task(tmp_path, {"train.py": ""})
+    for section, message in (
+        ('score_files = ["score.py"]', "score_files needs score_command"),
+        (f'score_files = ["train.py"]\n{SCORES}', "'train.py' is no read-only file of the task"),
+        (SCORES.replace("score.py", "train.py"), "score_command is the training command"),
+    ):
+        with pytest.raises(TaskError, match=message):
+            command_task(tmp_path / "hides", ANSWERS, section)
     with pytest.raises(TaskError):
         changed(task.folder, '"python train.py"', "[]")
     findings = check(command_task(tmp_path, {"train.py": ""}, 'readable = ["~/.ssh"]').folder)
@@ -229,14 +203,13 @@ def test_what_a_task_may_not_say(tmp_path: Path) -> None:
 
 def test_check_says_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
     task = made(tmp_path, foreign_repos.shell, SHELL)
-    findings = {finding.clause: finding for finding in check(task.folder)}
+    findings = {finding.clause: finding for finding in check(task.folder, knobs=False)}
     assert findings["baseline"].message.startswith("score 22,") and findings["time"].level == "ok"
     assert findings["trust"].level == "warning" and "takes no seed" in findings["noise"].message
-    assert findings["edits"].level == "ok" and findings["knob LEVEL"].message.startswith("alive")
     toml = task.folder / "task.toml"
     toml.write_text(re.sub("(?m)^cost = .*", "cost = 50.0", toml.read_text()))
     assert "plans will be wrong" in {one.clause: one.message for one in check(task.folder, knobs=False)}["time"]
     script = task.folder / "run.sh"
     script.write_text(f"{script.read_text()}python3 -c 'import no_such_module'\nexit 3\n")
-    last = check(task.folder)[-1]
+    last = check(task.folder, knobs=False)[-1]
     assert last.level == "error" and last.clause == "baseline" and "no_such_module" in last.hint

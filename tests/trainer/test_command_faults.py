@@ -43,9 +43,7 @@ def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> 
     })  # fmt: skip
     task = Task.load(folder)
     outcome = Trainer(task, store(task, folder / "data")).run(Spec(task.baseline(), 1))
-    assert (
-        outcome.device_seconds_charged >= LEAST and outcome.device_seconds_spent >= LEAST and "\n" not in outcome.reason
-    )
+    assert min(outcome.device_seconds_charged, outcome.device_seconds_spent) >= LEAST and "\n" not in outcome.reason
     return outcome
 
 
@@ -55,14 +53,10 @@ def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> 
         ("echo loss: 1; exit 3", "crash", "exit code 3: loss: 1"),
         ("echo loss: 1; kill -SEGV $$", "crash", "exit code -11: "),
         ("echo loss: 1.5; echo loss: nan", "invalid", "not a finite number: 'nan'"),
-        ("echo loss: inf", "invalid", "not a finite number: 'inf'"),
-        ("echo nothing", "invalid", "no line of the output matches"),
-        ("python3 -c 'raise MemoryError'", "oom", "MemoryError"),
         ("echo loss: 1; kill -9 $$", "oom", "killed by signal 9"),
         ("sh -c 'kill -9 $$'; exit $?", "oom", "killed by signal 9"),
         ("rm -rf ./* ; echo loss: 2; test ! -e data.txt", "ok", ""),
         ("chmod -R 0 . ; echo loss: 2", "ok", ""),
-        ("echo loss: 1; echo loss: 2", "ok", ""),
         ("(setsid sleep 1000 &) ; (while :; do :; done) & echo loss: 2", "ok", ""),
         ("head -c 100000000 /dev/zero > big || exit 4; echo loss: 1", "crash", "exit code 4: "),
     ],
@@ -97,7 +91,6 @@ def test_writing_into_a_read_only_file_is_reported_and_harmless(tmp_path: Path) 
         ("12,345", 12345.0),
         ("1.5e-3", 0.0015),
         ("-7", -7.0),
-        ("1.e-05", 1e-5),
         ("tensor(0.25, device='cuda:0')", 0.25),
         ("np.float64(-1.5e-07)", -1.5e-7),
     ],

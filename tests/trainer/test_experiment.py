@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from trainer.sandbox.local import LocalLauncher
 from trainer.scoring import Score
 from trainer.scoring.referee import Referee
 from trainer.source import Source
-from trainer.streams import Stream
+from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 Run = Callable[[str], Outcome]
@@ -96,12 +97,6 @@ def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path:
         assert (outcome.status, launcher.restarts) == ("ok", 0), outcome
 
 
-def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:
-    """An import of torch, which the warm template spares each experiment, would alone cost more than the limit."""
-    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).device_seconds_spent for seed in range(5))
-    assert spent[2] - task.budget_seconds < 0.5
-
-
 def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: LocalLauncher) -> None:
     """Without a sandbox; in one, the kernel takes them away with the last process."""
     bare_launcher.start()
@@ -123,7 +118,11 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
             "oom",
             "RuntimeError: first: out of memory",
         ),
-        ("torch.zeros(8 << 30)", "oom", "memory"),
+        (
+            "raise RuntimeError('InductorError: CUDA out of memory. Tried\\n\\nSet TORCHDYNAMO_VERBOSE=1 for')",
+            "oom",
+            "CUDA out of memory",
+        ),
     ],
 )
 def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
@@ -133,12 +132,6 @@ def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
     assert "\n" not in outcome.reason
     assert outcome.metric is None
     assert outcome.device_seconds_charged >= 0
-
-
-def test_syntax_error_is_a_crash(trainer: Trainer, task: Task) -> None:
-    outcome = trainer.run(Spec(task.baseline().with_text("train.py", "def main(:\n"), seed=1))
-    assert outcome.status == "crash"
-    assert "SyntaxError" in outcome.reason
 
 
 def _with_logits(task: Task, expression: str) -> Source:
@@ -166,41 +159,13 @@ def test_training_files_cannot_reach_the_predicting_process(outcome_of: Run) -> 
     assert outcome_of("open('train.py', 'w').write('raise SystemExit(5)')").status == "ok"
 
 
-def test_fraction_shortens_the_budget(trainer: Trainer, task: Task) -> None:
-    long = with_budget(trainer, 30.0)
-    outcome = long.run(Spec(task.baseline(), seed=1, fraction=0.01))
-    assert outcome.status == "ok", outcome
-    assert (
-        0.1 < outcome.device_seconds_spent < 15
-    )  # 0.3 by the clock that the script reads, which is not the one that charges
-
-
-def test_fraction_shortens_the_hard_line(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
+def test_fraction_shortens_the_budget_and_the_hard_line(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
     long = with_budget(trainer, 30.0)
     outcome = long.run(Spec(with_main("while True: pass"), seed=1, fraction=0.01))
     assert outcome.status == "timeout" and "(cpu)" in outcome.reason, outcome
     assert outcome.device_seconds_spent < 15
-
-
-def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, data: DataStore) -> None:
-    fixed = Trainer(task, data, launcher=trainer.launcher, fixed_steps=True)
-    search, selection = (fixed.run(Spec(task.baseline(), 1, stream)) for stream in ("search", "selection"))
-    assert search.metric and selection.metric and search.metric != selection.metric
-
-
-def test_a_label_names_another_split_of_the_same_stream(
-    task: Task, launcher: LocalLauncher, session_cache: Path, tmp_path: Path
-) -> None:
-    own = store(task, tmp_path)
-    assert own.labelled("") is own and own.labelled("a").labelled("").split("search") == own.split("search")
-    folders = [own.labelled(label).split("confirmation") for label in ("", "a", "b", "a")]
-    rows = [(folder / "inputs.npy").read_bytes() for folder in folders]
-    assert len(set(folders)) == len(set(rows)) == 3 and rows[1] == rows[3]
-    fixed = Trainer(task, own, launcher=launcher, fixed_steps=True)
-    specs = [Spec(task.baseline(), 1, "confirmation", splits=(label,)) for label in ("", "a", "b", "a")]
-    metrics = [fixed.run(spec).metric for spec in specs]
-    assert None not in metrics and len(set(metrics)) == 3 and metrics[1] == metrics[3]
-    assert len({fixed.key(spec) for spec in specs}) == 3
+    trained = long.run(Spec(trainer.task.baseline(), seed=1, fraction=0.01))
+    assert trained.status == "ok" and 0.1 < trained.device_seconds_spent < 15, trained  # 0.3 by the script's clock
 
 
 def test_fixed_steps_are_bit_identical_and_nominal(task: Task, data: DataStore, launcher: LocalLauncher) -> None:
@@ -278,7 +243,30 @@ def test_scored_tasks_have_memory_seconds_and_lines(trainer: Trainer, task: Task
     assert broken.run(Spec(task.baseline(), 1)).reason.startswith("constraint memory: ")
 
 
-def test_an_error_behind_a_compilers_words_is_seen(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
-    code = "raise RuntimeError('InductorError: CUDA out of memory. Tried\\n\\nSet TORCHDYNAMO_VERBOSE=1 for')"
-    outcome = trainer.run(Spec(with_main(code), seed=1))
-    assert outcome.status == "oom" and "CUDA out of memory" in outcome.reason
+LABELS = ("match 0 0", "match 0 1", "match 1 0")
+
+
+@pytest.fixture
+def own_splits(tmp_path: Path) -> DataStore:
+    return DataStore(Task.load(BLOBS), Streams.from_seed(5), tmp_path / "data")
+
+
+def test_splits_made_together_are_those_made_one_by_one(own_splits: DataStore, tmp_path: Path) -> None:
+    own_splits.make_all("confirmation", [*LABELS, LABELS[0]], processes=2)
+    alone = DataStore(own_splits.task, own_splits.streams, tmp_path / "alone")
+    targets = [np.load(own_splits.labelled(label).split("confirmation") / "targets.npy") for label in LABELS]
+    for label, made in zip(LABELS, targets, strict=True):
+        folder = alone.labelled(label).split("confirmation")
+        assert sorted(path.name for path in folder.iterdir()) == ["inputs.npy", "targets.npy"]
+        assert np.array_equal(np.load(folder / "targets.npy"), made)
+    assert not np.array_equal(targets[0], targets[1])
+    assert len(list((tmp_path / "data" / own_splits.task.task_id).iterdir())) == len(LABELS)
+
+
+def test_training_on_several_splits_has_the_scores_of_each(own_splits: DataStore) -> None:
+    with Trainer(own_splits.task, own_splits, fixed_steps=True) as trainer:
+        source = own_splits.task.baseline()
+        outcome = trainer.run(Spec(source, 3, "confirmation", splits=LABELS))
+        single = {label: trainer.run(Spec(source, 3, "confirmation", splits=(label,))).metric for label in LABELS}
+    assert outcome.splits == single and len(set(single.values())) == len(LABELS)
+    assert outcome.metric == pytest.approx(fmean(outcome.splits.values())) and outcome.trust == "verified"

@@ -22,13 +22,6 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 TASK = Task.load("gpt")
-ENDS = [
-    Edit({knob.name: value})
-    for knob in TASK.edits.knobs
-    if knob.kind != "patch"
-    for value in ((knob.low, knob.high) if knob.kind != "choice" else knob.values)
-    if value is not None and value != TASK.edits.config(TASK.baseline())[knob.name]
-]
 
 
 def trained(edit: Edit, steps: int) -> dict[str, str]:
@@ -53,12 +46,6 @@ def test_it_is_a_command_that_prints_its_metric_and_needs_a_gpu(
     monkeypatch.setenv(gpu.VARIABLE, "cpu")
     with pytest.raises(EnvironmentProblem, match="needs a GPU"):
         Trainer(TASK, DataStore(TASK, Streams.from_seed(1), tmp_path))
-
-
-def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
-    values = {knob.name: knob.values for knob in TASK.edits.knobs}
-    assert all(width % 128 == 0 for width in values["WIDTH"])
-    assert all(width // heads % 16 == 0 for width in values["WIDTH"] for heads in values["HEADS"])
 
 
 def test_text_is_the_same_each_time_and_differs_between_splits(prepare: Any) -> None:
@@ -87,11 +74,6 @@ def test_each_patch_and_all_together_train(names: tuple[str, ...]) -> None:
     assert math.isfinite(float(trained(Edit({}, names), 3)["val_bpb"]))
 
 
-@pytest.mark.parametrize("edit", ENDS, ids=Edit.label)
-def test_each_end_of_a_knob_trains(edit: Edit) -> None:
-    assert math.isfinite(float(trained(edit, 3)["val_bpb"]))
-
-
 def test_muon_s_directions_are_near_orthogonal(monkeypatch: pytest.MonkeyPatch) -> None:
     names = executing(TASK, monkeypatch)(TASK.edits.apply(TASK.baseline(), Edit({}, ("muon",))))
     torch = names["torch"]
@@ -109,10 +91,10 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare: Any, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_experiment_is_one_command_with_a_part_of_the_budget(tmp_path: Path) -> None:
-    task = replace(TASK, device="cpu", budget_seconds=20.0)
+    task = replace(TASK, device="cpu", budget_seconds=5.0)
     with Trainer(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.1))
     assert outcome.status == "ok" and outcome.metric is not None and 1.5 < outcome.metric < 8.0, outcome.reason
     assert outcome.trust == "self-reported"
     seconds = re.search(r"training_seconds: ([\d.]+)", outcome.log)
-    assert seconds is not None and 2.0 <= float(seconds[1]) < 10.0, outcome.log  # one step may take seconds more
+    assert seconds is not None and 0.5 <= float(seconds[1]) < 8.0, outcome.log  # one step may take seconds more

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from programs.common.errors import TaskError, UsageError
-from tests.trainer.foreign_repos import command_task, made, run, write_files
-from trainer.cards.check import check
+from tests.trainer.foreign_repos import checked, command_task, made, run, write_files
+from trainer.commands.check import check_command
 from trainer.commands.cures import cure
 from trainer.commands.init import Drafting, TaskDraft
 from trainer.commands.questions import Unknown
@@ -57,23 +57,14 @@ def test_output_is_what_a_terminal_shows_at_its_end(output: str, shown: str) -> 
     assert plain(output) == shown
 
 
-@pytest.mark.parametrize("bar", ["\rloss: 1.409 [###]\n", "\rval_loss: 1.4086 [###]\r\x1b[K", "\r\x1b[K"])
-def test_metric_in_colours_behind_a_bar_is_the_last_one_shown(bar: str, tmp_path: Path) -> None:
-    place = printing(tmp_path, f"{bar}{COLOURED}")
+def test_metric_in_colours_behind_a_bar_is_the_last_one_shown(tmp_path: Path) -> None:
+    output = f"\rval_loss: 1.4086 [###]\r\x1b[K{COLOURED}"
+    place = printing(tmp_path, output)
     assert tomllib.loads(draft(place, replace(PRINTS, metric="val_loss")).toml)["task"]["metric"] == "val_loss"
-    own = command_task(tmp_path / "task", {"train.py": f"print({bar + COLOURED!r})\n"}, metric="val_loss")
+    own = command_task(tmp_path / "task", {"train.py": f"print({output!r})\n"}, metric="val_loss")
     assert run(own).metric == 0.4086
-
-
-def test_metric_in_colours_in_a_scoring_command_and_file_is_read(tmp_path: Path) -> None:
-    files = {
-        "train.py": "open('model.txt', 'w').write('2.5')\n",
-        "score.py": f"open('out.txt', 'w').write({COLOURED!r})\n",
-    }
-    section = 'score_command = "python score.py"\nartifacts = ["model.txt"]'
-    task = command_task(tmp_path / "task", files, section, metric="val_loss")
-    scored = replace(task, scoring={**task.scoring, "file": "out.txt"})
-    assert run(scored).metric == 0.4086
+    in_file = own.baseline().with_text("train.py", f"open('out.txt', 'w').write({COLOURED!r})\n")
+    assert run(replace(own, scoring={**own.scoring, "file": "out.txt"}), Spec(in_file, 1)).metric == 0.4086
 
 
 BROKEN = """import traceback
@@ -93,19 +84,8 @@ def test_traceback_with_exit_code_0_is_asked_checked_and_finding(tmp_path: Path)
     draft(place, replace(PRINTS, traceback="expected"))
     task = command_task(tmp_path / "task", {"train.py": BROKEN}, metric="val_loss")
     assert "ZeroDivisionError" in " ".join(run(task).findings)
-    found = [one for one in check(task.folder) if "traceback" in one.message]
+    found = [one for one in check_command(task, sandbox=False) if "traceback" in one.message]
     assert [(one.level, one.clause) for one in found] == [("warning", "baseline")]
-
-
-UNCERTAIN = "failure_rate crash_rate collision_rate hallucination_rate timeout_rate inverse_accuracy neg_loss eval.rate"
-UNCERTAIN += " dropout_rate errors/s survival_time"
-
-
-@pytest.mark.parametrize("name", [*UNCERTAIN.split(), "inverse accuracy", "failure rate"])
-def test_direction_of_a_name_outside_the_short_list_is_asked(name: str, tmp_path: Path) -> None:
-    page = f"We report `{name}` on 500 trials; lower is better."
-    place = printing(tmp_path, f"{name}: 0.25", **{"README.md": page})
-    assert open_question(place, replace(PRINTS, metric=name)).field == "direction"
 
 
 def test_number_that_stands_before_an_arrow_is_asked(tmp_path: Path) -> None:
@@ -156,7 +136,7 @@ def test_number_that_never_varies_is_an_invariant_of_a_time(tmp_path: Path) -> N
     assert {*task.constraints} == {"checksum", "wrong", "val_loss"} and run(task).status == "ok"
     smaller = run(task, Spec(task.edits.apply(task.baseline(), Edit({"N": 80})), 1))
     assert smaller.status == "invalid" and "constraint checksum" in smaller.reason
-    found = {one.clause: one for one in check(task.folder, knobs=True)}
+    found = checked(task, knobs=True)
     assert found["knob N"].level == "warning" and "constraint checksum" in found["knob N"].message
 
 
@@ -178,13 +158,6 @@ def test_number_that_never_varies_beside_a_loss_is_proposed(tmp_path: Path) -> N
     assert "equals" not in same.toml
 
 
-def test_all_questions_two_runs_are_one_error_with_their_flags(tmp_path: Path) -> None:
-    place = write_files(printing(tmp_path, "gap_x: 1.5\nn: 3"), {"other.py": ""})
-    asked = open_question(place, Wanted(command="python train.py"))
-    assert [one.field for one in asked.questions] == ["editable", "metric", "direction", "noise"]
-    assert all(f"--{name} " in (asked.hint or "") for name in ("editable", "metric", "direction", "noise"))
-
-
 def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MY_DATA_DIR", "MY_GIVEN_DIR", "PATH", "HOME"):
         monkeypatch.setenv(name, os.environ.get(name, "/data"))
@@ -202,20 +175,6 @@ def test_facts_say_what_the_task_has_not(tmp_path: Path, monkeypatch: pytest.Mon
     assert notes["lr"] == "the command sets it" and "0.1:" in notes["wd"] and "conf/config.yaml" not in notes
     seed = next(fact for fact in both.facts if fact.field == "seed")
     assert "every run has" not in seed.note
-
-
-def test_score_files_include_modules_and_folders_of_the_scoring(tmp_path: Path) -> None:
-    files = {
-        "train.py": "open('model.txt', 'w').write('2.5')\n",
-        "score.py": "from truth import right\nprint('accuracy:', float(open('model.txt').read()) * right() / 5)\n",
-        "truth.py": "import pathlib\n\n\ndef right():\n    return float(*map(pathlib.Path.read_text, FILES))\n\n\n"
-        "FILES = pathlib.Path('answers').iterdir()\n",
-        "answers/a1.txt": "1",
-    }
-    wanted = replace(PRINTS, metric="accuracy", score_command="python score.py", artifacts=["model.txt"])
-    task = made(write_files(tmp_path / "repo", files), wanted)
-    assert task.run is not None and {*task.run.score_files} == {"score.py", "truth.py", "answers/a1.txt"}
-    assert run(task).metric == 0.5
 
 
 TABLES = {
@@ -236,13 +195,14 @@ SCORED = replace(PRINTS, metric="accuracy", score_command="python score.py", art
         ("[*pathlib.Path('./answers/').iterdir()]", ["answers/test.txt", "answers/train.txt"]),
         ("[f'answers/t{i}.txt' for i in range(3)]", ["answers/test.txt", "answers/train.txt"]),
         ("open('data/answers.txt')", ["data/answers.txt"]),
+        ("import truth", ["answers/test.txt", "truth.py"]),
     ],
 )
 def test_score_files_of_a_named_file_leave_its_neighbours(read: str, hidden: list[str], tmp_path: Path) -> None:
-    files = {**TABLES, "data/answers.txt": "1", "old/answers.txt": "1"}
+    files = {**TABLES, "data/answers.txt": "1", "old/answers.txt": "1", "truth.py": "open('answers/test.txt')\n"}
     files["score.py"] = f"import pathlib\n{read}\nprint('accuracy:', float(open('model.txt').read()))\n"
-    task = made(write_files(tmp_path / "repo", files), SCORED)
-    assert task.run is not None and sorted(task.run.score_files) == sorted([*hidden, "score.py"])
+    section = tomllib.loads(draft(write_files(tmp_path / "repo", files), SCORED).toml)["run"]
+    assert sorted(section["score_files"]) == sorted([*hidden, "score.py"])
 
 
 def test_hint_of_a_hidden_file_names_the_other_score_files(tmp_path: Path) -> None:
@@ -264,6 +224,7 @@ def test_script_of_the_scoring_command_may_not_be_edited(tmp_path: Path) -> None
 
 
 MISSING = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n'
+NO_MODULE = "ModuleNotFoundError: No module named"
 
 
 @pytest.mark.parametrize(
@@ -273,12 +234,9 @@ MISSING = 'Traceback (most recent call last):\n  File "train.py", line 1, in <mo
         ("run.sh: line 1: MY_DIR: unbound variable", "your variable MY_DIR: put"),
         ("sh: 1: MY_DIR: parameter not set", "your variable MY_DIR: put"),
         (f"{MISSING}KeyError: 'lr'", "try the command in a fresh copy"),
-        (
-            f"{MISSING}ModuleNotFoundError: No module named 'linked.part'",
-            "linked.part is installed from {place}, which",
-        ),
-        (f"{MISSING}ModuleNotFoundError: No module named 'mapped'", "mapped is installed from {place}, which"),
-        (f"{MISSING}ModuleNotFoundError: No module named 'absent'", "absent is not installed: make a .venv"),
+        (f"{MISSING}{NO_MODULE} 'linked.part'", "linked.part is installed from {place}, which"),
+        (f"{MISSING}{NO_MODULE} 'mapped'", "mapped is installed from {place}, which"),
+        (f"{MISSING}{NO_MODULE} 'absent'", "absent is not installed: make a .venv"),
     ],
 )
 def test_hint_of_a_failed_command_names_its_reason(log: str, hint: str, tmp_path: Path) -> None:
@@ -299,9 +257,10 @@ def test_check_compares_with_the_check_before(tmp_path: Path) -> None:
     code = f"print('val_loss:', 0.5 + float(open({str(outside)!r}).read()) / 100)\n"
     task = command_task(tmp_path / "task", {"train.py": code}, f'readable = ["{outside}"]', metric="val_loss")
 
-    def before() -> list[tuple[str, str]]:
-        return [(one.level, one.message[:10]) for one in check(task.folder) if one.clause == "check before"]
+    def before() -> str:
+        found = checked(task).get("check before")
+        return f"{found.level}: {found.message}"[:20] if found else ""
 
-    assert before() == [] and before() == [("ok", "the metric")]
+    assert before() == "" and before().startswith("ok: the metric")
     outside.write_text("5.5")
-    assert before() == [("warning", "0.555 now,")]
+    assert before() == "warning: 0.555 now, "[:20]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +14,10 @@ import pytest
 
 from programs.common.errors import EnvironmentProblem
 from tests.serving import wait_for as _wait_for
-from trainer.data import DataStore
-from trainer.experiment import Spec, Trainer
 from trainer.inside import wire
 from trainer.jobs.job import ForkedJob, LauncherFault, Limits
-from trainer.outcome import Outcome
 from trainer.sandbox import bwrap
 from trainer.sandbox.local import LocalLauncher, read_reply
-from trainer.source import Source
-from trainer.task import Task
 
 
 @pytest.fixture
@@ -54,24 +45,6 @@ def test_log_of_a_flood_keeps_its_end(launcher: LocalLauncher) -> None:
     ended = launcher.run(_request("for i in range(20000): print('line', i)\nprint('\\xff\\x1b[31m')"))
     assert len(ended.log) <= 16_384
     assert "line 19999" in ended.log
-
-
-@pytest.mark.slow
-def test_experiment_whose_template_died_is_repeated(
-    task: Task, data: DataStore, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
-) -> None:
-    flag = tmp_path / "ran"
-    wait = f"open({str(flag)!r}, 'w').close(); time.sleep(600)"
-    code = f"import os, time\nif not os.path.exists({str(flag)!r}):\n    {wait}"
-
-    def kill() -> None:
-        while not flag.exists():
-            time.sleep(0.01)
-        os.kill(launcher.template_pid or 0, signal.SIGKILL)
-
-    threading.Thread(target=kill, daemon=True).start()
-    outcome: Outcome = Trainer(task, data, launcher=launcher).run(Spec(with_main(code), seed=1))
-    assert outcome.status == "ok", outcome
 
 
 @pytest.mark.slow

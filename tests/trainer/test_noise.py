@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from programs.common.errors import TaskError, UsageError
-from tests.trainer.foreign_repos import changed, command_task, made, write_files
-from trainer.cards.check import check
+from tests.trainer.foreign_repos import changed, checked, command_task, made, write_files
 from trainer.cards.check_record import CheckFinding
-from trainer.commands.check import require_checked
+from trainer.commands.check import check_command, require_checked
 from trainer.commands.init import Drafting
 from trainer.commands.questions import Unknown, score_keys
 from trainer.commands.task_toml import Wanted
@@ -24,12 +23,13 @@ ROWS = """rows = [0.0, 1.0, 1.0, 0.0, 1.0] * 80
 open("losses.csv", "w").write("".join(f"{row}\\n" for row in rows))
 print("val_err:", sum(rows) / len(rows))
 """
+OTHER_COUNT = "import time\nopen('losses.csv', 'w').write('1\\n' * (1 + time.time_ns() % 10**6))\n"
 PRINTS = Wanted(command="python train.py", editable=["train.py"], metric="val_err", direction="lower")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def draft_toml(folder: Path, text: str, wanted: Wanted = PRINTS, **files: str) -> dict[str, Any]:
-    return tomllib.loads(Drafting(write_files(folder, {"train.py": text, **files})).draft(wanted).toml)
+    return tomllib.loads(Drafting(write_files(folder, {"train.py": text, **files}), sandbox=False).draft(wanted).toml)
 
 
 def questions(folder: Path, text: str, wanted: Wanted, **files: str) -> Unknown:
@@ -47,17 +47,13 @@ def test_script_whose_two_runs_agree_is_asked_about_noise(tmp_path: Path) -> Non
     assert questions(tmp_path / "seeded", seeded, PRINTS).message.startswith("two seeds give 0.5")
 
 
-@pytest.mark.parametrize(
-    ("text", "metric"),
-    [
+def test_nothing_is_asked_where_the_noise_is_seen(tmp_path: Path) -> None:
+    for text, metric in (
         ("import random\nSEED = 1\nprint('val_err:', random.Random(SEED).random())\n", "val_err"),
         ("import time\nprint('latency_ms:', time.perf_counter())\n", "latency_ms"),
         ("import os\nprint('val_err:', dict(search=0.5, confirm=0.4)[os.environ['METALOOP_SPLIT']])\n", "val_err"),
-    ],
-    ids=["seeds", "a time", "a split"],
-)
-def test_nothing_is_asked_where_the_noise_is_seen(text: str, metric: str, tmp_path: Path) -> None:
-    assert "n_rows" not in draft_toml(tmp_path, text, replace(PRINTS, metric=metric))["score"]
+    ):
+        assert "n_rows" not in draft_toml(tmp_path / metric, text, replace(PRINTS, metric=metric))["score"]
 
 
 def test_all_open_questions_are_one_error_with_all_flags(tmp_path: Path) -> None:
@@ -72,7 +68,9 @@ def test_all_open_questions_are_one_error_with_all_flags(tmp_path: Path) -> None
 
 def test_an_answer_to_what_changes_no_run_is_not_run_again(tmp_path: Path) -> None:
     ran = list[str]()
-    drafting = Drafting(write_files(tmp_path, {"train.py": ROWS, "other.py": "X = 1\n"}), progress=ran.append)
+    drafting = Drafting(
+        write_files(tmp_path, {"train.py": ROWS, "other.py": "X = 1\n"}), progress=ran.append, sandbox=False
+    )
     for wanted in (replace(PRINTS, editable=[]), PRINTS, replace(PRINTS, noise="exact")):
         try:
             drafting.draft(wanted)
@@ -91,10 +89,13 @@ def test_an_answer_to_what_changes_no_run_is_not_run_again(tmp_path: Path) -> No
     ],
 )
 def test_an_answer_becomes_keys_of_score(noise: str, score: dict[str, Any], kind: str, tmp_path: Path) -> None:
-    task = made(write_files(tmp_path, {"train.py": ROWS}), replace(PRINTS, noise=noise))
+    task = made(write_files(tmp_path, {"train.py": ROWS}), replace(PRINTS, noise=noise), sandbox=False)
     found = tomllib.loads((tmp_path / "task.toml").read_text())["score"]
     assert {name: value for name, value in found.items() if name not in ("kind", "pattern")} == score
-    assert task.data_noise == kind and {one.level for one in check(tmp_path, knobs=False)} <= {"ok", "warning"}
+    assert task.data_noise == kind and {one.level for one in checked(task, knobs=False).values()} <= {
+        "ok",
+        "warning",
+    }
 
 
 def test_a_split_is_an_answer_where_the_command_takes_one(tmp_path: Path) -> None:
@@ -104,12 +105,10 @@ def test_a_split_is_an_answer_where_the_command_takes_one(tmp_path: Path) -> Non
     command = replace(PRINTS, command="python train.py {split}")
     with pytest.raises(UsageError, match="--noise exact: the command takes a split"):
         draft_toml(tmp_path, ROWS, replace(command, noise="exact"))
-    assert made(tmp_path, command).data_noise == SPLIT
+    assert made(tmp_path, command, sandbox=False).data_noise == SPLIT
 
 
-@pytest.mark.parametrize(
-    "noise", ["n_rows=0", "n_rows=many", "rows=", "exact=1", "maybe", "rows=a.xlsx", "rows=../a.csv"]
-)
+@pytest.mark.parametrize("noise", ["n_rows=0", "n_rows=many", "rows=", "exact=1", "rows=a.xlsx", "rows=../a.csv"])
 def test_an_answer_that_is_none_is_asked_again(noise: str) -> None:
     with pytest.raises(Unknown, match="--noise") as caught:
         score_keys(noise)
@@ -121,10 +120,7 @@ def test_an_answer_that_is_none_is_asked_again(noise: str) -> None:
     [
         (ROWS.replace("losses", "other"), "the command left no losses.csv"),
         (ROWS.replace("{row}", "nan"), "losses.csv: row 1 is nan"),
-        (
-            ROWS + "open('losses.csv', 'w').write('1\\n' * (1 + __import__('time').time_ns() % 10**6))\n",
-            "rows in two runs",
-        ),
+        (ROWS + OTHER_COUNT, "rows in two runs"),
     ],
 )
 def test_a_rows_file_that_cannot_be_read_stops_init(text: str, message: str, tmp_path: Path) -> None:
@@ -141,11 +137,12 @@ def test_a_committed_result_is_no_part_of_the_task(tmp_path: Path) -> None:
 
 def noise_of(folder: Path, text: str, score: str, run: str = "") -> list[CheckFinding]:
     command_task(folder / "repo", {"train.py": text}, run, metric="val_err")
-    changed(folder / "repo", 'kind = "printed"\n', f'kind = "printed"\n{score}')
+    task = changed(folder / "repo", 'kind = "printed"\n', f'kind = "printed"\n{score}')
     clauses = ("data noise", "resolution", "baseline")
-    return [finding for finding in check(folder / "repo", knobs=False) if finding.clause in clauses][1:]
+    return [finding for finding in check_command(task, knobs=False, sandbox=False) if finding.clause in clauses][1:]
 
 
+SHUFFLE = "import random\nrandom.shuffle(rows)\n"
 FILE = 'rows = "losses.csv"\nn_rows = 400\n'
 
 
@@ -165,20 +162,10 @@ def test_check_confirms_rows_whose_mean_is_the_metric(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message", "hint"),
     [
-        (
-            "sum(rows)",
-            "100 * sum(rows)",
-            "is 60, but the mean of losses.csv is 0.6: percent",
-            "write 100 in place of 1",
-        ),
+        ("sum(rows)", "100 * sum(rows)", "is 60, but the mean of losses.csv is 0.6: percent", "write 100 in place"),
         ("sum(rows) / len(rows)", "0.6 ** 0.5", "is 0.774597, but the mean .*: a square root", "squared error of each"),
         ("sum(rows) / len(rows)", "0.62", "is 0.62, but the mean of losses.csv is 0.6$", "one value a row"),
-        (
-            'open("los',
-            'import random\nrandom.shuffle(rows)\nopen("los',
-            "the same rows in another order",
-            "order of the data",
-        ),
+        ('open("los', f'{SHUFFLE}open("los', "the same rows in another order", "order of the data"),
     ],
 )
 def test_check_says_what_is_wrong_with_rows(old: str, new: str, message: str, hint: str, tmp_path: Path) -> None:
@@ -199,11 +186,7 @@ def test_check_doubts_rows_of_two_unrelated_trainings(tmp_path: Path) -> None:
     [
         ("print('val_err:', 0.25)\n", "error", "the command ignores {split}: 0.25 with search and with confirm"),
         ("import sys\nprint('val_err:', len(sys.argv[1]))\n", "ok", "6 with the split search, 7 with confirm"),
-        (
-            "import sys\nassert sys.argv[1] == 'search'\nprint('val_err:', 1)\n",
-            "error",
-            "it fails with the split confirm",
-        ),
+        ("import sys\nassert sys.argv[1] == 'search'\nprint('val_err:', 1)\n", "error", "fails with the split confirm"),
         ("import random\nprint('val_err:', random.random())\n", "", ""),
     ],
 )
@@ -211,12 +194,14 @@ def test_check_compares_the_metrics_of_both_splits(text: str, level: str, messag
     run = 'environment = { PART = "{split}" }'
     command_task(tmp_path, {"train.py": text}, run, metric="val_err")
     task = changed(tmp_path, '"python train.py"', '"python train.py {split}"')
-    (found,) = [finding for finding in check(tmp_path, knobs=False) if finding.clause == "data noise"]
+    (found,) = [
+        finding for finding in check_command(task, knobs=False, sandbox=False) if finding.clause == "data noise"
+    ]
     assert level in ("", found.level) and message in found.message
     if level == "error":  # also without a whole check
         (tmp_path / "check.json").unlink()
         with pytest.raises(TaskError, match="fails its check: data noise"):
-            require_checked(task, True, lambda _: None)
+            require_checked(task, False, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +211,6 @@ def test_check_compares_the_metrics_of_both_splits(text: str, level: str, messag
         ("0.8733", 100, "warning", "val_err is 0.8733, which is no share of 100 rows"),
         ("0.873", 1000, "ok", "val_err is a share of 1,000 rows"),
         ("0.333", 3, "ok", "val_err is a share of 3 rows"),
-        ("0.87", 1000, "ok", "val_err is a share of 1,000 rows"),
     ],
 )
 def test_check_tries_a_number_of_rows(metric: str, rows: int, level: str, message: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The referee's arithmetic against figures worked out by hand."""
+"""The referee's arithmetic against figures worked out by hand, and what it says of a process that did not end well."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from programs.common.errors import NotFound
 from tests.conformance import GivenReferee, ScorerConformance
+from trainer.jobs.job import Ended, Limits
 from trainer.scorers.language_model import Text
 from trainer.scoring import (
     SCORERS,
+    Failed,
     InvalidPredictions,
-    Score,
     Scorer,
     ScoreSettings,
     negative_log_likelihood,
@@ -23,7 +25,8 @@ from trainer.scoring import (
     refuse_diverged,
     scorer_of,
 )
-from trainer.scoring.referee import Referee
+from trainer.scoring.referee import judge
+from trainer.source import Source
 from trainer.task_file import ScoreSection
 
 #: Scorers whose candidates other files of tests/trainer make and score.
@@ -97,17 +100,6 @@ def test_every_scorer_has_a_class_here() -> None:
     assert set(SCORERS.built_in) <= {*REAL, *tested}, "add a class with good and bad candidates, as TestRegression"
 
 
-def test_a_boaster_fails_the_suite(tmp_path: Path) -> None:
-    class Boaster:
-        per_position = needs_checkpoint = False
-
-        def score(self, referee: Referee) -> Score:
-            return Score(1.0, "verified")
-
-    with pytest.raises(AssertionError, match="verified"):
-        ScorerConformance().test_it_claims_no_more_trust_than_the_stream_gives(Boaster(), GivenReferee(tmp_path))
-
-
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:
     losses = negative_log_likelihood(np.full((3, 4), 7.5, np.float32), np.array([0, 3, 2]))
     assert losses.dtype == np.float64 and losses == pytest.approx(math.log(4), abs=1e-12)
@@ -161,3 +153,54 @@ def test_kinds() -> None:
         scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
         assert scorer.per_position is (kind == "language_model")
         assert scorer.needs_checkpoint is (kind in ("classification", "regression", "language_model"))
+
+
+LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
+
+
+def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "", log: str = "") -> Ended:
+    return Ended(code, killed, cpu, 3.0, 100.0, error=error, log=log)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        (ended(-9, "wall"), "timeout", "killed at the hard limit after 3.0 s of wall time (wall)"),
+        (ended(-9, "cpu", cpu=2.1), "timeout", "killed at the hard limit after 2.10 CPU-s (cpu)"),
+        (ended(-9, "memory"), "oom", "killed: more than 512 MB of memory"),
+        (ended(-9, "processes"), "crash", "killed: too many processes"),
+        (ended(-9, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
+        (ended(-24, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
+        (ended(-9), "oom", "killed by signal 9, as the kernel does when memory runs out"),
+        (ended(-9, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
+        (ended(1, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
+        (ended(-24), "crash", "exit code -24"),
+        (ended(-10), "crash", "exit code -10"),
+        (ended(1, error="ValueError: x"), "crash", "ValueError: x"),
+        (ended(3, log="one\nlast words\n\n"), "crash", "exit code 3: last words"),
+        *(
+            (ended(1, error=error), status, error)
+            for status, error in (
+                ("oom", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …"),
+                ("oom", "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+                ("oom", "RuntimeError: CUDA error: out of memory"),
+                ("crash", "RuntimeError: CUDA error: an illegal memory access was encountered"),
+            )
+        ),
+    ],
+)
+def test_each_bad_end_has_its_status_and_reason(end: Ended, status: str, reason: str) -> None:
+    with pytest.raises(Failed) as caught:
+        judge(end, LIMITS, "crash")
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+
+
+def test_a_good_end_is_none_of_them() -> None:
+    judge(ended(0, log="all is well"), LIMITS, "crash")
+
+
+def test_missing_file_that_the_task_names_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("x = 1\n")
+    assert Source.from_folder(tmp_path, ["train.py"]).files == (("train.py", "x = 1\n"),)
+    with pytest.raises(NotFound, match=r"model\.py: no such file"):
+        Source.from_folder(tmp_path, ["train.py", "model.py"])

@@ -56,8 +56,8 @@ def test_task_id_follows_what_counts(folder: Path) -> None:
         ('metric = "nll"', 'metric = "nll', 'metric = "nll', "not valid TOML"),
         ('metric = "nll"', "", "[task]", "task.metric: is missing"),
         ('direction = "lower"', 'direction = "down"', "direction", "task.direction"),
-        ("seconds = 0.05", "seconds = -1", "seconds = -1", "budget.seconds"),
         ("cost = 0.08", "costs = 0.08", "costs", "unknown key"),
+        ("cost = 0.08", 'cost = 0.08\ndevice = "tpu"', "device", "budget.device"),
         ("[edits.WIDTH]", "[edits.WIDHT]", "[edits.WIDHT]", "no constant WIDHT"),
         ('find = "nn.Tanh()"', 'find = "nn.Tan()"', 'find = "nn.Tan()"', "occurs 0 times"),
         ("low = 0.0001", "low = 0.02", "[edits.LR]", "between low and high"),
@@ -72,9 +72,7 @@ def test_task_id_follows_what_counts(folder: Path) -> None:
         ('kind = "classification"', 'kind = "printed"', "[score]", "needs either pattern"),
         ("chunk = 500", 'pattern = "(x)"', "[score]", "other kinds have neither"),
         ("chunk = 500", 'pattern = "(x"', 'pattern = "(x"', "not a valid regular expression"),
-        ("chunk = 500", 'pattern = "x"', 'pattern = "x"', "has 0 groups"),
         ("chunk = 500", "stream_kb = 0", "stream_kb", "score.stream_kb"),
-        ("chunk = 500", "tolerance = 0", "tolerance", "score.tolerance"),
         ('editable = ["train.py"]', 'editable = ["train.py", "data.py"]', "editable", "generates the hidden data"),
         ('editable = ["train.py"]', 'editable = ["train.py", "prepare.py"]', "editable", "also read-only"),
     ],
@@ -103,6 +101,8 @@ def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, 
         ("card.json", b"\xff", "card.json: not valid JSON"),
         ("card.json", b'{"headroom": Infinity}', "card.json: not valid JSON"),
         ("task.toml", b"a = " + b"[" * 20000, "task.toml:1: nested too deeply"),
+        ("task.toml", b"x = " + b"1" * 5000, "task.toml"),
+        ("task.toml", b".".join([b"a"] * 12_000) + b" = 1", "task.toml"),
     ],
 )
 def test_files_that_cannot_be_read(folder: Path, name: str, content: bytes, message: str) -> None:
@@ -178,13 +178,6 @@ def test_a_generator_that_fails(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"data\.py: make\('search'.*no such split"):
         data.split("search")
     assert not list((tmp_path / "splits").rglob("*.npy"))
-
-
-@pytest.mark.parametrize("line", [f"x = {'1' * 5000}", ".".join("a" * 12_000) + " = 1"])
-def test_lines_that_tomllib_chokes_on(tmp_path: Path, line: str) -> None:
-    (tmp_path / "task.toml").write_text(f"[task]\n{line}\n")
-    with pytest.raises(TaskError):
-        Task.load(tmp_path)
 
 
 def test_a_language_model_needs_torch(folder: Path) -> None:

@@ -39,32 +39,6 @@ def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType) -> None:
     assert bits == pytest.approx(38509.143719, abs=1e-6)
 
 
-def test_other_seeds_and_splits_are_other_documents(data: ModuleType) -> None:
-    starts = {
-        data.spell(data.documents(1, split, seed, 1000)[0].tobytes())[:200]
-        for split in ("train", "search", "selection")
-        for seed in (1, 2)
-    }
-    assert len(starts) == 6
-
-
-def test_another_language_shares_no_vocabulary_worth_naming(data: ModuleType) -> None:
-    first, second = (
-        {noun.forms[0] for noun in data.lexicon(language).every_noun if len(noun.forms[0]) > 2} for language in (1, 2)
-    )
-    assert len(first & second) < 0.05 * len(first)
-
-
-def test_all_inflected_forms_are_different_words(data: ModuleType) -> None:
-    lexicon = data.lexicon(1)
-    forms = [
-        form for entry in (*lexicon.every_noun, *lexicon.every_adjective, *lexicon.every_verb) for form in entry.forms
-    ]
-    forms += [name.form for name in lexicon.every_name] + lexicon.adverb_words
-    words = [data.spell(form).strip(" ^") for form in forms]
-    assert len(set(words)) == len(words) > 7000
-
-
 @pytest.mark.parametrize("language", [1, 2])
 def test_reader_recomputes_the_bits_from_the_text_alone(data: ModuleType, language: int) -> None:
     documents = written(data, language, seed=3, count=500)

@@ -40,12 +40,6 @@ The learning rate was the thing.   Next: look at the optimizer, the batch size, 
 - weight decay\tdoes nothing here
 """
 )
-QUOTES = tsv(
-    "commit|val_bpb|memory_gb|status|description",
-    'a11ce01|1.12|1|keep|"baseline',
-    'b0bca02|1.10|1|keep|try the "old" init',
-    'c0ffe03|1.11|1|discard|say "',
-)
 STATUSES = tsv(
     "commit|val_loss|status|description",
     "a1|2.0|BASELINE|start",
@@ -91,13 +85,6 @@ ONLY_CRASHES = tsv(
 )
 UNSURE = tsv("commit|performance|description", "a1|3.0|start", "a2|2.0|one", "a3|4.0|two")
 SEVERAL = tsv("id|alpha_x|beta_y|description", "1|3.0|1.5|start here", "2|2.0|1.6|go on", "3|4.0|1.7|and on")
-MARKDOWN = """# Results
-
-| commit | val_loss | status | description |
-|--------|---------:|:------:|-------------|
-| a1a1a11 | 2.0 | keep | baseline |
-| b2b2b22 | 1.9 | keep | bigger batch |
-"""
 OF_A_NIGHT = """# Night
 
 | # | sha | loss (bpb) ↓ | VRAM | what I changed |

@@ -14,15 +14,11 @@ from analysis.imports.table import UnreadableLog
 from arena.after.replay import commits_of_import
 from programs.common.errors import UsageError
 from tests.analysis.imports import samples
-from tests.analysis.imports.helpers import ask, bring_in, git, repository
+from tests.analysis.imports.helpers import ask, bring_in, git, repository, rows
 from tests.analysis.imports.samples import tsv
 from trainer.task import Task
 
 STATES = ["LR = 1\nWD = 0\n", "LR = 2\nWD = 0\n", "LR = 2\nWD = 3\n"]
-JOINED = """
-SELECT e.number, r.line, r.full_commit, r.committed_at, e.diff FROM experiments AS e JOIN import_rows AS r
-USING (run_id, experiment_id) ORDER BY e.number
-"""
 
 
 def loop(folder: Path) -> list[str]:
@@ -44,34 +40,37 @@ def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     hashes = loop(tmp_path / "logs")
     [run] = bring_in(tmp_path, {})
     assert run["commits_joined"] == 3
-    found = ask(tmp_path, JOINED)
-    assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
-    assert found[0]["diff"] is None  # the first commit has no parent
-    diff = found[1]["diff"].partition("--- ")[2]
+    commits, times, diffs = zip(*rows(tmp_path, "r.full_commit", "r.committed_at", "e.diff"), strict=True)
+    assert [(commit or "")[:7] for commit in commits] == [hashes[0], hashes[1], "", hashes[2], ""]
+    assert diffs[0] is None  # the first commit has no parent
+    diff = diffs[1].partition("--- ")[2]
     assert diff == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
-    at = git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])
-    assert found[1]["committed_at"][:19] == at[:19]
+    assert times[1][:19] == git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])[:19]
 
 
-def test_a_repository_that_is_named(tmp_path: Path) -> None:
+def test_repository_that_is_named_is_joined(tmp_path: Path) -> None:
     loop(tmp_path / "work")
-    (tmp_path / "results.tsv").write_text((tmp_path / "work" / "results.tsv").read_text())
+    (tmp_path / "work" / "results.tsv").rename(tmp_path / "results.tsv")
     import_logs([tmp_path / "results.tsv"], tmp_path / "study", Stated(), tmp_path / "work")
     [run] = ask(tmp_path, "FROM imports")
     assert (run["commits_joined"], run["repository"]) == (3, str(tmp_path / "work"))
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_loose_and_packed_objects(tmp_path: Path, packed: bool) -> None:
+def test_loose_and_packed_objects_are_read(tmp_path: Path) -> None:
     hashes = repository(tmp_path, STATES)
-    if packed:
-        git(tmp_path, "gc", "-q", "--aggressive", "--prune=now")
-    with opened(tmp_path) as commits:
-        joined = commits.join(hashes[2])
-        assert joined is not None and joined.diff is not None and "+WD = 3" in joined.diff
-        assert joined.commit == git(tmp_path, "rev-parse", hashes[2])
-        assert commits.join(joined.commit) == joined
-        assert commits.join("0123abc") is None and commits.join("HEAD") is None and commits.join("") is None
+    for pack in ((), ("gc", "-q", "--aggressive", "--prune=now")):
+        if pack:
+            git(tmp_path, *pack)
+        with opened(tmp_path) as commits:
+            joined = commits.join(hashes[2])
+            assert joined is not None and joined.diff is not None and "+WD = 3" in joined.diff
+            assert joined.commit == git(tmp_path, "rev-parse", hashes[2])
+            assert commits.join(joined.commit) == joined
+            assert commits.join("0123abc") is None and commits.join("HEAD") is None and commits.join("") is None
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(UnreadableLog, match="not a readable repository"), opened(tmp_path / "none"):
+        pass
 
 
 def diff_of(folder: Path, *without: str) -> str | None:
@@ -145,43 +144,26 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
     assert run["repository_note"] == "the repository has none of the log's commits"
 
 
-def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
-    (tmp_path / ".git").write_text("gitdir: /nowhere\n")
-    with pytest.raises(UnreadableLog, match="not a readable repository"), opened(tmp_path):
-        pass
-
-
-def test_another_repository_is_asked_for_all_commits_at_once(tmp_path: Path) -> None:
-    [known, *_] = repository(tmp_path, STATES)
-    with opened(tmp_path) as commits:
-        commits.find([*(f"{n:07x}" for n in range(5000)), known])
-        assert all(commits.join(f"{n:07x}") is None for n in range(5000)) and commits.join(known) is not None
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (b"# Research\n\n- Try one change at a time.\n", None),
-        ("---\ntitle: of another tool\ntags: [a, b]\n---\n\n実験を一つずつ。\n".encode(), None),
-        (b"---\nmetaloop: {keep: nonsense}\n---\n# Broken charter\n", "nonsense"),
-        (b"\xff\xfe\x00\x01", "NUL"),
-    ],
-)
-def test_the_program_beside_the_log(tmp_path: Path, text: bytes, problem: str | None) -> None:
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "program.md").write_bytes(text)
-    [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
-    programs = ask(tmp_path, "SELECT p.text FROM programs AS p JOIN runs AS r USING (program_id)")
-    assert [program["text"].encode() for program in programs] == [text] * (problem is None)
-    assert problem in run["program_problem"] if problem else run["program_problem"] is None
-
-
-def test_a_link_beside_the_log_is_no_program(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
+def test_the_program_beside_the_log_is_taken_and_a_link_is_not(tmp_path: Path) -> None:
+    texts = {
+        b"# Research\n\n- Try one change at a time.\n": None,
+        "---\ntitle: of another tool\ntags: [a, b]\n---\n\n実験を一つずつ。\n".encode(): None,
+        b"---\nmetaloop: {keep: nonsense}\n---\n# Broken charter\n": "nonsense",
+        b"\xff\xfe\x00\x01": "NUL",
+    }
+    logs = {f"{number}/results.tsv": samples.CANONICAL + "\n" * number for number in range(5)}
+    for number, text in enumerate(texts):
+        (tmp_path / "logs" / str(number)).mkdir(parents=True)
+        (tmp_path / "logs" / str(number) / "program.md").write_bytes(text)
     (tmp_path / "private.md").write_text("# Private\n")
-    (tmp_path / "logs" / "program.md").symlink_to(tmp_path / "private.md")
-    [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
-    assert run["program_id"] is None and ask(tmp_path, "FROM programs") == []
+    (tmp_path / "logs" / "4").mkdir()
+    (tmp_path / "logs" / "4" / "program.md").symlink_to(tmp_path / "private.md")
+    *runs, linked = bring_in(tmp_path, logs)
+    programs = {row["program_id"]: row["text"].encode() for row in ask(tmp_path, "FROM programs")}
+    for run, (text, problem) in zip(runs, texts.items(), strict=True):
+        assert programs.get(run["program_id"]) == (None if problem else text)
+        assert problem in run["program_problem"] if problem else run["program_problem"] is None
+    assert linked["program_id"] is None and len(programs) == 2
 
 
 def test_a_log_without_a_column_of_commits(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ import pytest
 
 from tests.analysis.report import studies
 
+SECRET = "0123456789abcdef"
+
 
 @pytest.fixture(scope="session")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tests only read it."""
-    return studies.finished(tmp_path_factory.mktemp("finished"))
+    folder = studies.finished(tmp_path_factory.mktemp("finished"))
+    (folder / "study.toml").write_text(f'secret = "{SECRET}"\n')
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from analysis.report import page
 from analysis.report.source import ReportSource
 from analysis.statistics import Estimate
 from analysis.study import open_study
-from analysis.verdict.decision import BETTER, OPEN, Compared, Decision
+from analysis.verdict.decision import BETTER, Compared, Decision
 from analysis.verdict.verdict import verdict_of
 from bench.planted_events import mutation
 from programs.program import Program
@@ -40,7 +40,7 @@ A paragraph that is read by nobody.
 """
 
 
-def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path:
+def finished(folder: Path, *, hostile: bool = False) -> Path:
     """Two programs and an A/A arm race, a child is made, a confirmation follows and a champion is named."""
     name = HOSTILE if hostile else "champion"
     parsed = Program.parse(TEXT, "champion")
@@ -48,8 +48,10 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
     directives = [{key: getattr(directive, key) for key in keys} for directive in parsed.directives]
     ideas = [idea.directive_id for idea in parsed.ideas]
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {"kind": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
-                  "versions": {"metaloop": "0.1.0", "python": "3.11"}}  # fmt: skip
+        config: dict[str, Any] = {
+            "kind": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
+            "versions": {"metaloop": "0.1.0", "python": "3.11"},
+        }  # fmt: skip
         study = {"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0", "started_at": ""}
         ledger.append(study, sync=False)
         synthetic.program(ledger, "stock")
@@ -58,13 +60,11 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
         mutation(ledger, "p-best", ["stock"], reason=HOSTILE if hostile else "written", **born)
         for match, stream, purpose in (("m1", "selection", "race"), ("m2", "confirmation", "confirmation")):
             play(ledger, match, stream, purpose, ideas, hostile=hostile)
-        ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(name, holds)}, sync=False)
+        ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(name)}, sync=False)
     return folder
 
 
-def play(
-    ledger: Ledger, match: str, stream: str, purpose: str, ideas: list[str], *, hostile: bool, runs: int = 6
-) -> None:
+def play(ledger: Ledger, match: str, stream: str, purpose: str, ideas: list[str], *, hostile: bool) -> None:
     """A match of the champion, stock and stock again, every run with its experiments and two verifications."""
     best, stock, twin = (f"{match}-{arm}" for arm in ("best", "stock", "twin"))
     arms = {best: "p-best", stock: "stock", twin: "stock"}
@@ -77,7 +77,7 @@ def play(
         event = BaselineEvent(match_id=match, task="strokes", status="ok", device_seconds_spent=0.1, **told)
         ledger.append(event.to_record(), sync=False)
     for arm, who in arms.items():
-        for number in range(runs):
+        for number in range(6):
             run_id = f"r-{arm}-{number}"
             synthetic.start(ledger, run_id, match, arm, who, number, stream=stream)
             queue = [("lr", 0.1), ("width", 64)] if who == "p-best" else []
@@ -90,24 +90,21 @@ def play(
     ledger.append({"kind": "match_ended", "match_id": match, "state": "finished"}, sync=False)
 
 
-def claim(name: str, holds: bool) -> dict[str, Any]:
+def claim(name: str) -> dict[str, Any]:
     """A champion's record; the figures are given, for what is tested is how they are told."""
-    ours, theirs, p = 0.52, 0.30 if holds else 0.51, 0.0004 if holds else 0.4
-    mean, stock = Estimate(ours, 0.02, 5.0, n=6), Estimate(theirs, 0.03, 5.0, n=6)
-    tested = Compared("stock", stock, mean.minus(stock), ours / theirs)
-    state = BETTER if holds else OPEN
-    decision = Decision(state, name, "nats", (), mean, tested, p, trust="scored", match_ids=("m2",))
-    return {"holds": holds, "trust": "scored", "decision": decision.record()}
+    mean, stock = Estimate(0.52, 0.02, 5.0, n=6), Estimate(0.30, 0.03, 5.0, n=6)
+    tested = Compared("stock", stock, mean.minus(stock), 0.52 / 0.30)
+    decision = Decision(BETTER, name, "nats", (), mean, tested, 0.0004, trust="scored", match_ids=("m2",))
+    return {"holds": True, "trust": "scored", "decision": decision.record()}
 
 
-def race_only(folder: Path, gains: dict[str, tuple[float, float]], runs: int = 5) -> Path:
+def race_only(folder: Path, gains: dict[str, tuple[float, float]]) -> Path:
     """A match of ready-made runs without experiments, no champion."""
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {"kind": "match"}
-        ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0"}, sync=False)
+        ledger.append({"kind": "study", "study_id": "y1", "config": {"kind": "match"}, "version": "0"}, sync=False)
         for who in gains:
             synthetic.program(ledger, who)
-        synthetic.race(ledger, "m1", gains, runs, np.random.default_rng(1))
+        synthetic.race(ledger, "m1", gains, 5, np.random.default_rng(1))
     return folder
 
 

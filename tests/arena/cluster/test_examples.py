@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
-import pytest
 from ruamel.yaml import YAML
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -16,22 +16,16 @@ def parsed_by_bash(text: str) -> str:
     return subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False).stderr
 
 
-def test_the_slurm_script_is_one() -> None:
+def test_the_slurm_script_has_its_options_first() -> None:
     text = (EXAMPLES / "cluster.slurm").read_text()
-    assert parsed_by_bash(text) == "" and text.startswith("#!/usr/bin/env bash\n")
-    lines = text.splitlines()
-    options = [i for i, line in enumerate(lines) if line.startswith("#SBATCH ")]
-    first = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
-    assert len(options) >= 6 and max(options) < first  # Slurm reads them up to the first command
+    head, *rest = re.split(r"(?m)^(?!#|$)", text, maxsplit=1)  # Slurm reads them up to the first command
+    assert parsed_by_bash(text) == "" and head.startswith("#!/usr/bin/env bash\n")
+    assert head.count("#SBATCH ") >= 6 and "#SBATCH " not in "".join(rest)
 
 
-@pytest.mark.parametrize("part", ["setup", "run"])
-def test_the_skypilot_recipe_is_yaml_with_shell_in_it(part: str) -> None:
+def test_the_skypilot_recipe_is_yaml_with_shell_in_it() -> None:
     recipe = YAML(typ="safe").load((EXAMPLES / "cluster.sky.yaml").read_text())
-    assert {"name", "num_nodes", "resources", "setup", "run"} <= recipe.keys()
+    assert {"name", "num_nodes", "resources", "setup", "run"} <= recipe.keys() and recipe["num_nodes"] >= 2
     assert all(isinstance(value, str) for value in recipe["envs"].values())
-    assert parsed_by_bash(recipe[part]) == "" and recipe["num_nodes"] >= 2
-
-
-def test_bash_does_tell_what_is_wrong() -> None:
-    assert parsed_by_bash("if true; then\n")
+    assert parsed_by_bash(recipe["setup"]) == parsed_by_bash(recipe["run"]) == ""
+    assert parsed_by_bash("if true; then\n")  # bash does tell what is wrong

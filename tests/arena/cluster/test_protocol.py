@@ -29,20 +29,14 @@ def experiment(number: int, /, **other: Any) -> dict[str, Any]:
     return event.to_record() | other
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
+def test_event_of_another_run_or_without_its_fields_is_refused() -> None:
+    for event in (
         {"kind": 3}, {"kind": "unheard of", "run_id": "r1"}, {"kind": "decision", "run_id": "r1"},
         experiment(0, run_id="r2"), experiment(0, number="first"),
-    ],
-)  # fmt: skip
-def test_event_of_another_run_or_without_its_fields_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(EnvironmentProblem, match="node 1 sent an event that is"):
-        events_of(RUN, [experiment(0), event], "node 1")
-
-
-def test_a_fault_of_a_baseline_belongs_to_no_run() -> None:
-    fault = {"kind": "fault", "run_id": None, "reason": "disk"}
+    ):  # fmt: skip
+        with pytest.raises(EnvironmentProblem, match="node 1 sent an event that is"):
+            events_of(RUN, [experiment(0), event], "node 1")
+    fault = {"kind": "fault", "run_id": None, "reason": "disk"}  # of a baseline: it belongs to no run
     assert [event.to_record()["reason"] for event in events_of(BaselineJob("selection", 1), [fault], "n")] == ["disk"]
 
 

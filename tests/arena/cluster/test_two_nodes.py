@@ -23,6 +23,7 @@ from arena.study.study import Study
 from arena.work.choice import VARIABLE
 from bench.cluster import TWICE, kill_node, play, standings, two_nodes
 from programs.common.errors import EnvironmentProblem
+from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import metaloop
 from tests.studies import make_study, program, silent
 
@@ -50,12 +51,7 @@ def nodes() -> Iterator[Any]:
 
 @pytest.fixture
 def cluster(nodes: Any) -> Any:
-    """Two nodes; one that an earlier test killed has been replaced."""
     os.environ[VARIABLE] = "ray"
-    (raylet,) = nodes.second.all_processes["raylet"]
-    if raylet.process.poll() is not None:
-        nodes.remove_node(nodes.second, allow_graceful=False)
-        nodes.second = nodes.add_node(num_cpus=1)
     return nodes
 
 
@@ -67,32 +63,39 @@ def of_each(folder: Path) -> dict[str, int]:
     return query(folder, sql)[0] | query(folder, TWICE)[0]
 
 
-def test_a_node_that_is_killed_in_mid_match_changes_nothing(
+def test_a_node_killed_in_mid_match_and_a_new_one_change_nothing(
     tmp_path: Path, cluster: Any, undisturbed: Standings
 ) -> None:
     study = make_study(tmp_path / "s", workers=2)
     seen: list[str] = []
 
-    def kill_once(event: Mapping[str, Any]) -> None:
+    def swap_once(event: Mapping[str, Any]) -> None:
         if event["kind"] == "experiment":
             seen.append(event["run_id"])
             # in the middle of the match, when both nodes have a run in hand and one of it ended last
             if len(seen) == 12:
                 assert kill_node(cluster.second) >= 3
+                cluster.add_node(num_cpus=1)
 
-    played = play(study, ENTRIES, RUNS, kill_once)
-    assert any("died" in note for note in played.notes), played.notes
+    played = play(study, ENTRIES, RUNS, swap_once)
+    assert len([note for note in played.notes if "died" in note or "is gone" in note]) == 1, played.notes
+    dead, (cluster.second,) = cluster.second, [each for each in cluster.worker_nodes if each is not cluster.second]
+    cluster.remove_node(dead, allow_graceful=False)
     assert standings(study.folder) == undisturbed
     assert of_each(study.folder) == {"ended": 6, "runs": 6, "verified": 12, "twice": 0}
-    assert check(study.folder / "ledger") == [] and [p.stem for p in segments(study.folder / "ledger")] == [
-        "cluster-1",
-        "end-1",
-        "main-1",
-    ]
+    assert check(study.folder / "ledger") == []
+    assert [path.stem for path in segments(study.folder / "ledger")] == ["cluster-1", "end-1", "main-1"]
     again = Study.open(study.folder)
     for row in query(study.folder, "SELECT run_id, final_source_id FROM runs"):
         final = final_source(again, row["run_id"], row["final_source_id"])  # its folder came back
         assert final.source_id == row["final_source_id"]
+    other = make_study(tmp_path / "other", workers=2)
+    other.config = other.config.model_copy(update={"hardware_class": "cpu:of another kind/1 thread"})
+    other.config.dump(other.folder / "study.toml")
+    with pytest.raises(
+        EnvironmentProblem, match=r"no usable node in the Ray cluster: node .* is not used: its hardware class is"
+    ):
+        play_entries(Study.open(other.folder), ENTRIES, 1, silent)
 
 
 def test_ctrl_c_drains_and_another_executor_goes_on(
@@ -119,28 +122,8 @@ def test_ctrl_c_drains_and_another_executor_goes_on(
     assert standings(study.folder) == undisturbed and of_each(study.folder)["twice"] == 0
 
 
-def test_node_that_joins_takes_over_and_no_class_is_one_line(tmp_path: Path, cluster: Any) -> None:
-    study = make_study(tmp_path / "s", workers=2)
-    joined: list[Any] = []
-
-    def swap(event: Mapping[str, Any]) -> None:
-        if event["kind"] == "experiment" and not joined:
-            joined.append(cluster.add_node(num_cpus=1))
-            kill_node(cluster.second)
-
-    played = play(study, ENTRIES, RUNS, swap)
-    assert len([note for note in played.notes if "died" in note or "is gone" in note]) == 1
-    other = make_study(tmp_path / "other", workers=2)
-    other.config = other.config.model_copy(update={"hardware_class": "cpu:of another kind/1 thread"})
-    other.config.dump(other.folder / "study.toml")
-    with pytest.raises(
-        EnvironmentProblem, match=r"no usable node in the Ray cluster: node .* is not used: its hardware class is"
-    ):
-        play_entries(Study.open(other.folder), ENTRIES, 1, silent)
-
-
 def test_a_night_of_two_devices_ends_as_if_its_node_had_not_died(tmp_path: Path, cluster: Any) -> None:
-    words = ["improve", "stock", "-t", "strokes", "--budget", "4s", "--seed", "2", "-y"]
+    words = ["improve", "stock", "-t", str(BLOBS), "--budget", "2s", "--seed", "2", "-y"]
     words += ["--set", "fixed_steps=true", "--set", "devices_per_run=2"]
     os.environ[VARIABLE] = "local"
     metaloop(*words, "-s", tmp_path / "here")

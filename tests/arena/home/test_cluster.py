@@ -7,9 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
@@ -24,19 +21,8 @@ from arena.work.executors import executor_of
 from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.arena.home.test_verifying import pairs_of
 from tests.meta.cli_study import metaloop
+from tests.serving import wait_for
 from tests.studies import silent
-
-
-@contextmanager
-def serving(project: Project, executor: str) -> Iterator[Path]:
-    """`metaloop home serve` beside the test; its log."""
-    command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(project.folder), "--port", "0"]
-    with subprocess.Popen(command, env={**os.environ, VARIABLE: executor}, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
-            yield project.folder / "log" / "contest.log"
-        finally:
-            process.send_signal(signal.SIGINT)
 
 
 def propose(project: Project) -> None:
@@ -49,16 +35,16 @@ def pairs(project: Project) -> set[tuple[object, ...]]:
     return {(*astuple(pair)[:-1],) for pair in pairs_of(project)}  # without how long they took
 
 
-def test_verifying_process_has_the_executor_that_serve_names(project: Project) -> None:
-    with serving(project, "in-process") as log:  # which refuses a task that trains
-        while not log.is_file() or not log.read_text():
-            time.sleep(0.05)
-        assert "trains for real (use METALOOP_EXECUTOR=local)" in log.read_text()
-
-
-def test_unknown_executor_of_serve_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executor_of_serve_is_its_verifiers_or_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "slurm")
     assert "no executor 'slurm'" in metaloop("home", "serve", project.folder, code=2).stderr
+    monkeypatch.setenv(VARIABLE, "in-process")  # which refuses a task that trains
+    command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(project.folder), "--port", "0"]
+    log = project.folder / "log" / "contest.log"
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        wait_for(lambda: log.is_file() and bool(log.read_text()))
+        process.send_signal(signal.SIGINT)
+    assert "trains for real (use METALOOP_EXECUTOR=local)" in log.read_text()
 
 
 @pytest.mark.slow
@@ -70,24 +56,22 @@ def test_ray_nodes_verify_as_many_proposals_as_devices(
     from arena.cluster.executor import RayExecutor
     from bench.cluster import two_nodes
 
-    monkeypatch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))  # also of the process that serves
+    monkeypatch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))
     monkeypatch.setattr("arena.home.verifying.BATCH", 1)
     here = new_project(tmp_path / "here")
     for each in (project, here):
         propose(each)
-    with two_nodes(cpus=2):
-        with Study.open(project.folder) as study, executor_of(study, silent) as executor:
-            assert isinstance(executor, RayExecutor) and study.config.workers == 1
-            verifier = Verifier(project, study, lambda _: None)
-            assert verifier.slots(executor) == 2 and verifier.step(executor)
-            left = Path(tempfile.gettempdir()).glob
-            name = f"metaloop-{os.getuid()}-{executor._session}-*/data/*"
-            assert list(left(name))
-            while list(left(f"{name}/confirmation-*")):  # a split is used once, and then deleted
-                time.sleep(0.1)
-        with serving(project, "ray"):
-            while {state for state, _ in states(project).values()} != {"merged"}:
-                time.sleep(0.1)
+    with two_nodes(cpus=2), Study.open(project.folder) as study, executor_of(study, silent) as executor:
+        assert isinstance(executor, RayExecutor) and study.config.workers == 1
+        verifier = Verifier(project, study, lambda _: None)
+        assert verifier.slots(executor) == 2 and verifier.step(executor)
+        left = Path(tempfile.gettempdir()).glob
+        name = f"metaloop-{os.getuid()}-{executor._session}-*/data/*"
+        assert list(left(name))
+        wait_for(lambda: not list(left(f"{name}/confirmation-*")))  # a split is used once, and then deleted
+        while verifier.step(executor):
+            pass
+    assert {state for state, _ in states(project).values()} == {"merged"}
     assert not list((project.folder / "log").glob("worker-*"))  # no worker of this machine
     monkeypatch.setenv(VARIABLE, "local")
     monkeypatch.setattr(Verifier, "slots", lambda *_: 2)

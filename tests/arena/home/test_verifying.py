@@ -1,4 +1,5 @@
-"""A proposal from its arrival to a block: true gains are merged, false claims are not, a kill costs nothing."""
+"""A proposal from its arrival to a block: what is refused at once, true gains that are merged, false claims that are
+not, a kill that costs nothing; volunteers' names and numbers on the way."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from arena.home.audit import problems
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
 from arena.home.e_values import judge
-from arena.home.host import ProjectHost
+from arena.home.host import MOST_WAITING, ProjectHost
 from arena.home.project import Project
+from arena.home.state import state_of
 from arena.home.verifying import Verifier
 from programs.common.errors import UsageError
-from tests.arena.home.clients import Client, better, confirm, rows, states, work
+from tests.arena.home.clients import Client, better, confirm, people, rows, states, work
 
 
 def pairs_of(project: Project) -> list[PairEvent]:
@@ -31,7 +33,7 @@ def ann(host: ProjectHost) -> Client:
 
 @pytest.fixture
 def bob(host: ProjectHost) -> Client:
-    return Client(host, "Bob")
+    return Client(host, "Ann")  # names are no one's own
 
 
 def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, ann: Client, bob: Client) -> None:
@@ -51,21 +53,47 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
     assert sum(row.pairs for row in rows(project)) == len(pairs) and rows(project)[0].device_seconds > 0
     assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
+    state = state_of(project)
+    assert [block.by for block in state.blocks] == ["host", "Ann (1)"]
+    [row] = state.contributors
+    assert row.name == "Ann (1)" and row.blocks == 1 and row.low < row.gain < row.high
     again = ann.propose(proposal, base=zero)  # the request may be repeated
     assert (again.state, again.block, again.proposal) == ("merged", 1, 2)
     assert bob.propose(better(project, LR="1e-05"), 7.0, base=zero).reason.startswith("no gain shown in")
 
 
-def test_block_of_a_kill_before_its_info_reaches_clones(project: Project, ann: Client, monkeypatch: Any) -> None:
+def test_a_kill_at_any_step_of_a_merge_is_put_right(
+    project: Project, ann: Client, bob: Client, monkeypatch: Any
+) -> None:
+    """Two proposals are tested at once; the test of the second begins again where main has moved, on fresh data."""
     ann.propose(better(project, MOMENTUM=0.9))
-    refs = project.chain.folder / "info" / "refs"
-    before = refs.read_bytes()
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr("arena.home.chain.Chain.publish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        work(project)
-    assert refs.read_bytes() == before
-    work(project, steps=1)
-    assert refs.read_bytes() != before and states(project)[1][0] == "merged"
+    bob.propose(better(project, LR=0.2))
+    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
+    refs, append = project.chain.folder / "info" / "refs", type(project.chain).append
+    before = refs.read_bytes()  # what clones read
+
+    def killed_after_it(*given: Any) -> str:
+        append(*given)
+        raise KeyboardInterrupt
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step, kill, left in (("publish", killed, {"testing"}), ("append", killed_after_it, {"merged", "testing"})):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(f"arena.home.chain.Chain.{step}", kill)
+            work(project)
+        assert {state for state, _ in states(project).values()} == left
+        assert len(project.chain.commits()) == 1 + len(left) and (refs.read_bytes() == before) == (step == "publish")
+    work(project)
+    assert {state for state, _ in states(project).values()} == {"merged"}
+    blocks = [record["block"] for record in read(project.folder / "ledger") if record.get("kind") == "block"]
+    assert blocks == [1, 2] and len(project.chain.commits()) == 3
+    second = max(rows(project), key=lambda row: row.test)
+    pairs = [pair for pair in pairs_of(project) if pair.proposal == second.proposal_id]
+    assert second.main == project.chain.commits()[1] and second.first_pair > 0 and second.test == 3
+    assert len({pair.split for pair in pairs}) == len(pairs) > second.first_pair
+    assert not list(problems(project.chain, project.task))
 
 
 def test_change_elsewhere_is_rebased_and_a_conflict_is_outdated(
@@ -85,45 +113,6 @@ def test_change_elsewhere_is_rebased_and_a_conflict_is_outdated(
     assert moved.main == project.chain.commits()[1] and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
 
 
-def test_proposals_tested_at_once_begin_again_when_main_moves(
-    project: Project, ann: Client, bob: Client, monkeypatch: Any
-) -> None:
-    ann.propose(better(project, MOMENTUM=0.9), 0.5)
-    bob.propose(better(project, LR=0.2), 0.4)
-    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
-    work(project, steps=1)
-    assert {state for state, _ in states(project).values()} == {"testing"}
-    work(project)
-    assert {state for state, _ in states(project).values()} == {"merged"}
-    second = max(rows(project), key=lambda row: row.test)
-    pairs = [pair for pair in pairs_of(project) if pair.proposal == second.proposal_id]
-    assert second.main == project.chain.commits()[1] and second.first_pair > 0 and second.test == 3
-    assert len({pair.split for pair in pairs}) == len(pairs) > second.first_pair
-    assert not list(problems(project.chain, project.task))
-
-
-def test_a_kill_between_commit_and_database_is_put_right(
-    project: Project, ann: Client, bob: Client, monkeypatch: Any
-) -> None:
-    ann.propose(better(project, MOMENTUM=0.9))
-    bob.propose(better(project, LR=0.2))
-    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
-    append = type(project.chain).append
-
-    def killed(*given: Any) -> str:
-        append(*given)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("arena.home.chain.Chain.append", killed)
-        work(project)
-    assert {state for state, _ in states(project).values()} == {"testing"} and len(project.chain.commits()) == 2
-    work(project)  # the other test begins again, on the main that was committed
-    assert {state for state, _ in states(project).values()} == {"merged"} and len(project.chain.commits()) == 3
-    blocks = [record["block"] for record in read(project.folder / "ledger") if record.get("kind") == "block"]
-    assert blocks == [1, 2]
-
-
 def test_what_the_cheap_checks_refuse(project: Project, ann: Client) -> None:
     base = project.task.baseline().text()
     for files, reason in [
@@ -132,6 +121,7 @@ def test_what_the_cheap_checks_refuse(project: Project, ann: Client) -> None:
         ({"train.py": "def ("}, "not Python"),
         ({"train.py": base}, "changes nothing"),
         ({"train.py": base + "# a comment\n"}, "but layout and comments"),
+        ({"train.py": base.replace("\n", "  \n", 1).replace(" = ", "  =  ", 3)}, "but layout and comments"),
         ({"train.py": base + "#" * 70_000}, "larger than"),
     ]:
         answer = ann.propose(files)
@@ -177,6 +167,22 @@ def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Pat
     bundle, main = project.bundle, better(project, MOMENTUM=0.9)
     task = unpack(bundle.body, bundle.digest, tmp_path / "task", main)
     assert dict(task.baseline().files) == main and task.metric == project.task.metric
-    with pytest.raises(UsageError, match="forbidden name"):
-        unpack(bundle.body, bundle.digest, tmp_path / "other", {"../train.py": "x"})
-    assert not (tmp_path / "other").exists()
+
+
+def test_name_of_nobody_is_refused_and_none_is_a_number(project: Project, host: ProjectHost, ann: Client) -> None:
+    for name in ("volunteer 1", "Volunteer", "a\u3164b"):
+        with pytest.raises(UsageError):
+            Client(host, name)
+    Client(host, "")
+    assert [each.label for each in people(project)] == ["Ann (1)", "volunteer 2"]
+
+
+def test_refused_and_repeated_proposals_do_not_fill_the_disk(project: Project, ann: Client, bob: Client) -> None:
+    for k in range(MOST_WAITING):
+        assert ann.propose(better(project, LR=0.1 + k / 100)).state == "waiting"
+        assert ann.propose(better(project, LR=0.1 + k / 100), 1e9).proposal == k + 1
+        assert ann.propose({"train.py": f"def {k}"}).state == "refused"
+    answer = ann.propose(better(project, LR=0.9))
+    assert answer.state == "later" and "of your proposals wait" in answer.reason
+    assert len(rows(project)) == MOST_WAITING
+    assert bob.propose(better(project, LR=0.9)).state == "waiting"

@@ -1,4 +1,4 @@
-"""Prompts that a provider has cached: what is marked, told and paid."""
+"""Usage as each API reports it, and prompts that a provider has cached: what is marked, told and paid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from inner_loop.models.provider import TokenUsage, litellm
+from inner_loop.models.provider import TokenUsage, litellm, marked, reported
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.claude import ClaudeServer
 from tests.llm.fixtures import close_connections, dropped
@@ -27,31 +27,21 @@ def ask(client: ModelClient, text: str = "hello?", tokens: int = 50) -> None:
     client.complete([HEAD, Message("user", text)], max_tokens=tokens, purpose="turn")
 
 
-def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
-    events = list[Event]()
-    ask(model_client(events, models=(GPT,)))
-    (event,) = events
-    info = litellm().get_model_info(GPT)
-    cached = event["tokens_cached"]
-    assert 1024 < cached < event["tokens_in"]
-    plain = (event["tokens_in"] - cached) * info["input_cost_per_token"]
-    said = event["tokens_out"] * info["output_cost_per_token"]
-    expected = plain + cached * info["cache_read_input_token_cost"] + said
-    assert event["usd"] == pytest.approx(expected, rel=1e-6) and info["cache_read_input_token_cost"] > 0
-
-
 def test_price_may_have_a_third_figure_for_cached_tokens(server: LlmServer) -> None:
-    dollars = []
-    for price in ((2.0, 4.0), (2.0, 4.0, 0.5)):
+    """LiteLLM's of a model that it knows, or the user's."""
+    info = litellm().get_model_info(GPT)
+    known = (info["input_cost_per_token"], info["output_cost_per_token"], info["cache_read_input_token_cost"])
+    for model, prices_, rates in (
+        (MODEL, {MODEL: (2.0, 4.0)}, (2e-6, 4e-6, 2e-6)), (MODEL, {MODEL: (2.0, 4.0, 0.5)}, (2e-6, 4e-6, 5e-7)),
+        (GPT, {}, known),
+    ):  # fmt: skip
         events = list[Event]()
-        ask(model_client(events, prices={MODEL: price}))
+        ask(model_client(events, models=(model,), prices=prices_))
         (event,) = events
         asked, cached = event["tokens_in"], event["tokens_cached"]
-        rate = price[2] if len(price) > 2 else 2.0
-        expected = ((asked - cached) * 2.0 + cached * rate + event["tokens_out"] * 4.0) / 1e6
-        assert event["usd"] == pytest.approx(expected) and cached > 0
-        dollars.append(event["usd"])
-    assert dollars[1] < 0.6 * dollars[0]
+        costs = zip(rates, (asked - cached, event["tokens_out"], cached), strict=True)
+        assert event["usd"] == pytest.approx(sum(rate * tokens for rate, tokens in costs), rel=1e-6) and cached >= 1024
+    assert 0 < known[2] < known[0]
 
 
 @pytest.mark.parametrize("given", [{}, {CLAUDE: (3.0, 15.0, 0.3)}])
@@ -67,8 +57,9 @@ def test_what_anthropic_caches_is_marked_told_and_priced(
         ask(client, "one")
         ask(client, "two")
         close_connections()
-    marked = [body["system"] for body in claude.seen]
-    assert marked[0] == marked[1] and marked[0][0]["cache_control"] == {"type": "ephemeral"}
+    assert marked(CLAUDE) and not marked("openai/claude-x")
+    systems = [body["system"] for body in claude.seen]
+    assert systems[0] == systems[1] and systems[0][0]["cache_control"] == {"type": "ephemeral"}
     assert not any("cache_control" in str(body["messages"]) for body in claude.seen)
     size = claude.usages[0]["cache_creation_input_tokens"]
     assert size == claude.usages[1]["cache_read_input_tokens"] > 1000
@@ -90,3 +81,44 @@ def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
     assert bill.usd == pytest.approx(price.cost(first) + 9 * price.cost(later))
     assert prices.estimate(task, staff(), 10).usd is None
     assert "not priced" in prices.bill_line(prices.estimate(task, staff(), 10), staff())
+
+
+ANTHROPIC: dict[str, Any] = {
+    "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 40,
+    "cache_creation": {"ephemeral_1h_input_tokens": 30, "ephemeral_5m_input_tokens": 10},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("usage", "found"),
+    [
+        (ANTHROPIC, TokenUsage(70, 5, 20, 40, 30)),  # it counts cached tokens apart
+        (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": 99}}, TokenUsage(70, 5, 20, 40, 40)),
+        ({"input_tokens": 0, "output_tokens": 5}, TokenUsage(0, 5)),
+        (
+            {"input_tokens": 10, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 4}},
+            TokenUsage(10, 5, 4),
+        ),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}},
+            TokenUsage(10, 5, 4),
+        ),
+        (  # LiteLLM, of Anthropic's
+            {
+                "prompt_tokens": 70, "completion_tokens": 5, "cache_creation_input_tokens": 40,
+                "prompt_tokens_details": {"cached_tokens": 20, "cache_creation_tokens": 40},
+            },
+            TokenUsage(70, 5, 20, 40),
+        ),
+        ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 99}}, TokenUsage(10, 0, 10)),
+        (ANTHROPIC | {"output_tokens": -1}, None),
+        (ANTHROPIC | {"cache_read_input_tokens": True}, None),
+        (ANTHROPIC | {"output_tokens": 1 << 40}, None),
+        (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": "1"}}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, None),
+        ([1], None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_what_is_reported(usage: Any, found: TokenUsage | None) -> None:
+    assert reported(usage) == found

@@ -8,7 +8,6 @@ from inner_loop.bench import NoReply
 from inner_loop.events import CallEvent
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from inner_loop.models.provider import marked
 from programs.common.errors import Corrupt, CredentialMissing
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, Event, model_client
@@ -20,10 +19,6 @@ pytestmark = dropped
 
 def ask(client: ModelClient, *asked: Message) -> CallEvent:
     return client.complete(asked or ASKED, max_tokens=50, purpose="turn")
-
-
-def user(text: str) -> Message:
-    return Message("user", text)
 
 
 def test_a_reply_and_its_event(server: LlmServer) -> None:
@@ -58,9 +53,7 @@ def test_a_fault_is_waited_out(server: LlmServer, kind: str) -> None:
         ("empty", "empty", "stop", 3),
     ],
 )
-def test_bad_reply_of_a_model_is_reported_for_caller_to_judge(
-    server: LlmServer, kind: str, status: str, finish: str, attempts: int
-) -> None:
+def test_bad_reply_is_reported_to_caller(server: LlmServer, kind: str, status: str, finish: str, attempts: int) -> None:
     """A filter that leaves nothing of a reply has answered: it is not asked again, unlike one that said nothing."""
     server.fault = lambda number, _: kind
     events = list[Event]()
@@ -92,21 +85,17 @@ def test_a_refused_key_falls_over_and_at_last_is_told(server: LlmServer) -> None
 
 
 def test_recorded_calls_are_answered_by_number_without_asking(server: LlmServer) -> None:
+    """What is volatile is no part of a request."""
     events, again = list[Event](), list[Event]()
-    first = model_client(events)
-    replies = [ask(first, user(text)) for text in "ab"]
+    first, texts = model_client(events), [Message("user", "a", "1.23 s"), Message("user", "b", "1.23 s")]
+    replies = [ask(first, text) for text in texts]
     client = model_client(again, recorded=[*events, {**events[0], "number": 2, "run_id": "other"}])
-    assert [ask(client, user(text)) for text in "ab"] == replies
+    assert [ask(client, Message("user", text, "4.56 s")) for text in "ab"] == replies
     assert again == [] and len(server.seen) == 2
     ask(client)
     assert len(again) == 1 and len(server.seen) == 3
-
-
-def test_a_recorded_call_that_asked_something_else_is_an_error(server: LlmServer) -> None:
-    events = list[Event]()
-    ask(model_client(events), user("a"))
     with pytest.raises(Corrupt, match="call 0 was recorded with request"):
-        ask(model_client(recorded=events), user("b"))
+        ask(model_client(recorded=events), texts[1])
 
 
 def test_refused_request_is_repeated_only_by_a_resumed_run(server: LlmServer) -> None:
@@ -118,19 +107,9 @@ def test_refused_request_is_repeated_only_by_a_resumed_run(server: LlmServer) ->
     assert ask(model_client(recorded=events)).text == "hello"
 
 
-def test_what_is_volatile_is_no_part_of_a_request(server: LlmServer) -> None:
-    events = list[Event]()
-    ask(model_client(events))
-    assert ask(model_client(recorded=events), ASKED[0], Message("user", "hello?", "\nlog: 4.56 s")).text == "hello"
-
-
-def test_claude_is_cached_where_marked_at_its_own_providers_only() -> None:
-    assert marked("anthropic/claude-x") and not marked("openai/claude-x")
-
-
 def test_secrets_reach_neither_prompt_nor_event(server: LlmServer) -> None:
     server.answer = lambda _: f"your key is {KEY} \ud800"
     events = list[Event]()
-    ask(model_client(events), user(f"my key is {KEY}"))
+    ask(model_client(events), Message("user", f"my key is {KEY}"))
     assert KEY not in str(server.seen) and KEY not in str(events)
     assert "[secret]" in events[0]["text"] and events[0]["text"].encode("utf-8")

@@ -34,16 +34,12 @@ def ask(client: ModelClient, size: int) -> str:
     return client.complete([Message("user", words)], max_tokens=50, purpose="turn").text
 
 
-def test_a_model_has_the_size_of_the_table(litellm_loaded: None) -> None:
+def test_context_of_a_model_is_the_tables_or_the_users(litellm_loaded: None) -> None:
     assert longest("gpt-4o-mini", "input") == 128_000 and longest(MODEL, "input") is None
-    assert settled(ModelConfig(models=(MODEL,))).context_tokens is None
-    config = settled(ModelConfig(models=("gpt-4o-mini", "gpt-4")))
-    assert config.context_tokens == 8192 and config.reply_tokens == 1638
-
-
-def test_the_users_size_counts_and_a_reply_must_leave_room(litellm_loaded: None) -> None:
-    config = settled(ModelConfig(models=("gpt-4o-mini",), context_tokens=2048, reply_tokens=500))
-    assert (config.context_tokens, config.reply_tokens) == (2048, 500)
+    own = settled(ModelConfig(models=("gpt-4o-mini",), context_tokens=2048, reply_tokens=500))
+    found = [*(settled(ModelConfig(models=models)) for models in ((MODEL,), ("gpt-4o-mini", "gpt-4"))), own]
+    assert [config.context_tokens for config in found] == [None, 8192, 2048]
+    assert [config.reply_tokens for config in found[1:]] == [1638, 500]
     with pytest.raises(UsageError, match="leaves no room"):
         settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=2048))
     ask = [Message("user", "x" * 3 * (2048 - 500 - 32))]
@@ -53,12 +49,12 @@ def test_the_users_size_counts_and_a_reply_must_leave_room(litellm_loaded: None)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_refuses_a_long_prompt_is_asked_once(
-    kind: str, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
+    kind: str, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """llama.cpp's older versions send status 500, which would be retried otherwise."""
     events = list[Event]()
     with local(monkeypatch, kind) as server:
-        client = model_client(events)
+        client = model_client(events, record=tmp_path / "tape")
         assert ask(client, 12_000) == "hello"
         with pytest.raises(NoReply) as gone:
             ask(client, 20_000)
@@ -66,6 +62,11 @@ def test_a_server_that_refuses_a_long_prompt_is_asked_once(
     assert isinstance(gone.value.problem, PromptTooLong) and "larger context" in gone.value.problem.hint
     assert "litellm" not in gone.value.problem.message and "Exception" not in gone.value.problem.message
     assert events[-1]["status"] == "failed" and events[-1]["attempts"] == 1 and not events[-1]["lost_tokens"]
+    replayed = model_client(replay=tmp_path / "tape")
+    assert ask(replayed, 12_000) == "hello"
+    with pytest.raises(NoReply) as again:
+        ask(replayed, 20_000)
+    assert isinstance(again.value.problem, PromptTooLong)
 
 
 def test_a_larger_fallback_answers_a_long_prompt(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,12 +74,3 @@ def test_a_larger_fallback_answers_a_long_prompt(litellm_loaded: None, monkeypat
         server.fault = lambda number, _: setattr(server, "context", 4096 if number % 2 == 0 else 99_999)
         assert ask(model_client(models=("openai/small", "openai/large")), 20_000) == "hello"
         assert [body["model"] for body in server.seen] == ["small", "large"]
-
-
-def test_a_recording_has_the_refusal(tmp_path: Path, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    tape = tmp_path / "tape"
-    with local(monkeypatch, "llama.cpp"), pytest.raises(NoReply):
-        ask(model_client(record=tape), 20_000)
-    with pytest.raises(NoReply) as gone:
-        ask(model_client(replay=tape), 20_000)
-    assert isinstance(gone.value.problem, PromptTooLong)

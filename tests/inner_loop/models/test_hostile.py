@@ -76,9 +76,7 @@ ODD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_reply_can_be_written_down(
-    wild: WildServer, odd: str, capfd: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_odd_reply_can_be_written_down(wild: WildServer, odd: str, capfd: pytest.CaptureFixture[str]) -> None:
     wild.script = lambda: iter([whole(completion(used(10, 5), ODD[odd]))])
     _, events, _ = ask()
     assert KEY not in json.dumps(events) and capfd.readouterr() == ("", "")
@@ -101,9 +99,9 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("raw", RAW)
-def test_what_is_no_reply_is_a_fault(
+def test_bytes_that_are_no_reply_fail(
     wild: WildServer, raw: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     wild.script = lambda: iter([RAW[raw]])
     text, (event,), spent = ask(tmp_path)
     told = json.dumps(event)
@@ -118,8 +116,15 @@ def test_a_reply_of_many_megabytes_is_none(wild: WildServer, tmp_path: Path) -> 
     assert text is None and "bytes" in event["faults"][0] and len(json.dumps(event)) < 5000
 
 
-@pytest.mark.parametrize("model", ["openai/m", "anthropic/claude-m"])
-def test_an_endless_reply_is_left_at_the_limit(wild: WildServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+@pytest.fixture(params=["openai/m", "anthropic/claude-m"])
+def model(request: pytest.FixtureRequest, wild: WildServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model of each client of a provider, at the wild server."""
+    monkeypatch.setenv("ANTHROPIC_API_BASE", wild.root)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    return str(request.param)
+
+
+def test_reply_without_end_is_left_at_the_limit(wild: WildServer, model: str) -> None:
     """Whatever the provider's client: at most the limit and what is on its way is taken."""
     sent = 0
 
@@ -131,20 +136,15 @@ def test_an_endless_reply_is_left_at_the_limit(wild: WildServer, monkeypatch: py
             sent += 1 << 16
 
     wild.script = endless
-    monkeypatch.setenv("ANTHROPIC_API_BASE", wild.root)
-    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     with pytest.raises(provider.Fault, match=f"more than {MOST_BYTES} bytes"):
         provider.ask(model, [Message("user", "hi")], max_tokens=5, timeout=60)
     assert sent < 3 * MOST_BYTES
 
 
-@pytest.mark.parametrize("model", ["openai/m", "anthropic/claude-m"])
-def test_a_redirect_gets_neither_prompt_nor_key(wild: WildServer, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+def test_redirect_gets_neither_prompt_nor_key(wild: WildServer, model: str) -> None:
     with WildServer(lambda: iter([whole(completion(used(1, 1)))])) as other:
         head = f"Location: {other.root}/v1/chat/completions\r\n"
         wild.script = lambda: iter([whole(b"", status="307 Temporary Redirect", head=head)])
-        monkeypatch.setenv("ANTHROPIC_API_BASE", wild.root)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
         with pytest.raises(provider.Fault, match="redirect"):
             provider.ask(model, [Message("user", "hi")], max_tokens=5, timeout=60)
         assert wild.heard and not other.heard
@@ -164,12 +164,17 @@ def test_a_drip_ends(wild: WildServer, tmp_path: Path, monkeypatch: pytest.Monke
     assert text is None and "timeout" in event["faults"][0] and spent.tokens == event["lost_tokens"] > 0
 
 
-@pytest.mark.parametrize("broken", ["NaN", "-5", "Infinity", "[]", '"x"', "null"])
-def test_a_file_whose_figures_are_none_is_not_taken(tmp_path: Path, broken: str) -> None:
-    for side in ('"tokens": %s, "usd": 0.0', '"tokens": 0, "usd": %s'):
-        (tmp_path / "purse.json").write_text(f'{{"spent": {{{side % broken}}}, "open": {{}}}}')
-        with pytest.raises(Corrupt):
-            SpendLimiter(tmp_path).start(Cost(1), "p", time.sleep)
+FIGURES = ["NaN", "-5", "Infinity", "[]", '"x"', "null"]
+SIDES = ('{"spent": {"tokens": %s, "usd": 0.0}, "open": {}}', '{"spent": {"tokens": 0, "usd": %s}, "open": {}}')
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "", '{"tokens": 5, "usd": 0.1, "open": {}}', *(s % f for s in SIDES for f in FIGURES)]
+)
+def test_purse_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "purse.json").write_text(text)
+    with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
+        SpendLimiter(tmp_path).start(Cost(1), "p", time.sleep)
 
 
 def test_a_secret_is_found_as_others_write_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ class Spending(RuleBasedStateMachine):
 
 
 TestSpending = Spending.TestCase
-TestSpending.settings = settings(stateful_step_count=25)
+TestSpending.settings = settings(stateful_step_count=20, max_examples=settings().max_examples // 2)
 
 
 def spend(folder: Path, cap: int, estimate: int) -> None:
@@ -189,23 +189,20 @@ def spend(folder: Path, cap: int, estimate: int) -> None:
     together(2, work)
 
 
-@pytest.mark.parametrize(("estimate", "over"), [(MOST, MOST), (0, 3 * 2 * MOST)])
-def test_cap_with_processes_at_once_is_passed_by_calls_in_flight(tmp_path: Path, estimate: int, over: int) -> None:
+def test_cap_with_processes_at_once_is_passed_by_calls_in_flight(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    workers = [context.Process(target=spend, args=(tmp_path, 300, estimate)) for _ in range(3)]
+    workers = [context.Process(target=spend, args=(tmp_path, 150, 0)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert 300 <= SpendLimiter(tmp_path).spent().tokens < 300 + over
+    assert 150 <= SpendLimiter(tmp_path).spent().tokens < 150 + 3 * 2 * MOST
 
 
 @pytest.mark.parametrize(
     "process", ["elsewhere 1 1", f"{socket.gethostname()} {os.getpid()} "], ids=["elsewhere", "no-proc"]
 )
-def test_call_of_an_invisible_process_is_not_taken_for_dead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: str
-) -> None:
+def test_call_of_unseen_process_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: str) -> None:
     """On another machine that shares the folder, or where there is no /proc; after an hour it counts as killed."""
     with monkeypatch.context() as patch:
         patch.setattr(limiters, "_process", lambda _: process)
@@ -238,8 +235,11 @@ def test_share_of_a_resumed_run_contains_its_earlier_calls(caps: dict[str, Any])
     cost = {"tokens": 30, "usd": 0.3, "lost_tokens": 20, "lost_usd": 0.2}
     call = {**example(CallEvent).to_record(), "run_id": "r0", **cost}
     other = {**example(Experiment, run_id="r0").to_record(), "usd": 9.0, "tokens": 900}
-    recorded = [call, {**call, "run_id": "r1"}, other]
-    resumed = SpendLimiter.of(kit(run_id="r0", recorded=recorded, **caps))
+
+    def limiter(run_id: str) -> SpendLimiter:
+        return SpendLimiter.of(kit(run_id=run_id, recorded=[call, {**call, "run_id": "r1"}, other], **caps))
+
+    resumed = limiter("r0")
     resumed.settle(started(resumed, Cost(45, 0.45)), Cost(45, 0.45))
     last = started(resumed, Cost(60, 0.6))
     with pytest.raises(Full):
@@ -247,17 +247,9 @@ def test_share_of_a_resumed_run_contains_its_earlier_calls(caps: dict[str, Any])
     resumed.settle(last, Cost(60, 0.6))
     with pytest.raises(ShareSpent, match="one run may spend"):
         started(resumed, Cost())
-    for free in (kit(run_id="r2", recorded=recorded, **caps), kit(run_id="", recorded=recorded, **caps)):
-        limiter = SpendLimiter.of(free)
-        limiter.settle(started(limiter, Cost()), Cost(99, 0.99))
-        started(limiter, Cost())
-
-
-@pytest.mark.parametrize("text", ["[]", "", '{"tokens": 5, "usd": 0.1, "open": {}}'])
-def test_purse_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, text: str) -> None:
-    (tmp_path / "purse.json").write_text(text)
-    with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
-        started(SpendLimiter(tmp_path), Cost(1))
+    for free in (limiter("r2"), limiter("")):
+        free.settle(started(free, Cost()), Cost(99, 0.99))
+        started(free, Cost())
 
 
 # --- the client ------------------------------------------------------------------------------------------------------
@@ -278,54 +270,38 @@ def ask(client: ModelClient, number: int = 0) -> str:
 
 
 @pytest.mark.parametrize("caps", [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": PRICES}])
-def test_cap_in_a_storm_of_faults_is_passed_by_one_call(
-    server: LlmServer, tmp_path: Path, caps: dict[str, Any]
-) -> None:
+def test_cap_in_a_storm_is_passed_by_one_call(server: LlmServer, tmp_path: Path, caps: dict[str, Any]) -> None:
     """By what the server counts, arrived or not, though attempts overlap; purse.json and the events agree."""
     server.answer, server.delay = (lambda _: "y" * 800), 0.01
-    server.fault = every(tuple(fault for fault in FAULTS if fault != "hang"), 2)
-    events, problems = list[Event](), list[str]()
+    server.fault = every((*(fault for fault in FAULTS if fault != "hang"), "400"), 2)
+    events, ends = list[Event](), list[str]()
     client = model_client(events, study=tmp_path, **caps)
 
     def work(_: int) -> None:
-        try:
-            for _ in range(40):
+        end = ""
+        while end != "cap_reached":
+            try:
                 client.complete([Message("user", "x" * 300)], max_tokens=250, purpose="turn")
-        except NoReply as error:
-            problems.append(error.problem.kind)
+            except NoReply as error:
+                end = error.problem.kind
+        ends.append(end)
 
     together(3, work)
-    assert problems == ["cap_reached"] * 3 and len(server.seen) > 10
+    assert ends == ["cap_reached"] * 3 and len(server.seen) > 10
     dollars, call = server.billed[0] * 1e-6 + server.billed[1] * 2e-6, 400
     assert sum(server.billed) < caps.get("max_tokens", 10**9) + call
     assert dollars < caps.get("max_usd", 1.0) + 2e-6 * call
     by_purse, by_events = sums(tmp_path, events)
-    assert by_purse == by_events and by_purse.tokens >= sum(server.billed)
+    assert by_purse == by_events and by_purse.tokens >= sum(server.billed) >= sum(event["tokens"] for event in events)
     lost = [event for event in events if event["lost_tokens"]]
     assert lost and all((event["lost_usd"] is None) == ("prices" not in caps) for event in lost)
-
-
-def test_failed_calls_in_a_storm_are_in_purse_and_events(server: LlmServer, tmp_path: Path) -> None:
-    server.fault = every((*FAULTS, "400"), 2)
-    events = list[Event]()
-    client = model_client(events, study=tmp_path, prices=PRICES, max_tokens=20_000, call_timeout=2.0)
-
-    def work(first: int) -> None:
-        for number in range(first, 24, 3):
-            with contextlib.suppress(NoReply):
-                ask(client, number)
-
-    together(3, work)
-    by_purse, by_events = sums(tmp_path, events)
-    assert by_purse == by_events and len(events) == 24
     assert {event["status"] for event in events} >= {"ok", "failed"}
-    assert sum(event["tokens"] for event in events) <= sum(server.billed) <= by_purse.tokens
 
 
 def test_call_stopped_in_backoff_is_recorded_and_made_again(server: LlmServer, tmp_path: Path) -> None:
     server.fault, server.retry_after = (lambda number, _: ("malformed", "429")[number] if number < 2 else None), "60"
-    events = list[Event]()
-    client = model_client(events, study=tmp_path, patience=100.0, prices=PRICES)
+    events, how = list[Event](), {"study": tmp_path, "prices": PRICES}
+    client = model_client(events, patience=100.0, **how)
 
     def stop() -> None:
         while len(server.seen) < 2:
@@ -338,10 +314,10 @@ def test_call_stopped_in_backoff_is_recorded_and_made_again(server: LlmServer, t
         ask(client)
     stopping.join()
     (event,) = events
-    assert event["status"] == "failed" and "the run ended" in event["reason"]
-    assert event["attempts"] == 2 and [f.split(": ")[1] for f in event["faults"]] == ["malformed", "rate"]
+    assert event["status"] == "failed" and "the run ended" in event["reason"] and event["attempts"] == 2
+    assert [f.split(": ")[1] for f in event["faults"]] == ["malformed", "rate"]
     assert event["lost_tokens"] > 50 and event["lost_usd"] > 0
-    assert ask(model_client(events, study=tmp_path, recorded=list(events), prices=PRICES)) == "hello"
+    assert ask(model_client(events, recorded=list(events), **how)) == "hello"
     by_purse, by_events = sums(tmp_path, events)
     assert by_purse == by_events and len(events) == 2
 
@@ -387,71 +363,58 @@ def test_call_paid_by_a_killed_process_is_charged_once(server: LlmServer, tmp_pa
     assert by_events == Cost(spent.tokens, round(spent.usd, 9)) and by_purse.tokens == (2 - recorded) * spent.tokens
 
 
-def test_models_before_the_start_need_key_price_and_provider(
-    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_models_at_the_start_need_key_and_price(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(CredentialMissing, match="needs OPENAI_API_KEY"):
         prices.require_ready(staff())
     monkeypatch.setenv("OPENAI_API_KEY", "x")
-    prices.require_ready(staff())
-    with pytest.raises(UsageError, match=r"--max-usd: no price is known for openai/test"):
-        prices.require_ready(staff(max_usd=1.0))
-    prices.require_ready(staff(max_usd=1.0, prices=PRICES))
-    prices.require_ready(staff(models=("gpt-4o-mini",), max_usd=1.0))
-    with pytest.raises(UsageError, match="no provider is known"):
-        prices.require_ready(staff(models=("nobody-knows-it",)))
-    with pytest.raises(UsageError, match="needs a model"):
-        prices.require_ready(staff(models=()))
+    known: tuple[dict[str, Any], ...] = ({}, {"prices": PRICES}, {"models": ("gpt-4o-mini",)})
+    for more in known:
+        prices.require_ready(staff(**more, max_usd=1.0 if more else None))
+    refused: dict[str, dict[str, Any]] = {
+        "--max-usd: no price is known for openai/test": {"max_usd": 1.0},
+        "no provider is known": {"models": ("nobody-knows-it",)},
+        "needs a model": {"models": ()},
+    }
+    for message, more in refused.items():
+        with pytest.raises(UsageError, match=message):
+            prices.require_ready(staff(**more))
 
 
 # --- recordings ------------------------------------------------------------------------------------------------------
 
 
-def test_recording_is_replayed_without_a_socket(
-    server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recording_is_replayed_offline(server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(client: ModelClient, text: str) -> str:
+        return client.complete([Message("user", text)], max_tokens=5, purpose="turn").text
+
     server.answer = lambda body: f"reply {len(server.seen)}, {KEY}"
-    tape = tmp_path / "a" / "tape"
-    client = model_client(record=tape)
-    requests = [[Message("user", text)] for text in ("a", "b", "a", f"secret {KEY}")]
-    replies = [client.complete(request, max_tokens=5, purpose="turn") for request in requests]
+    server.fault = lambda number, _: "400" if number == 4 else None
+    tape, texts = tmp_path / "a" / "tape", ("a", "b", "a", f"secret {KEY}")
+    recorded, events = list[Event](), list[Event]()
+    client = model_client(recorded, record=tape)
+    replies = [asked(client, text) for text in texts]
+    with pytest.raises(NoReply, match="refused"):
+        asked(client, "c")
     assert KEY not in (tape / "r0.jsonl").read_text()
-
-    def forbidden(*_: object, **__: object) -> None:
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("ANY_SECRET", KEY)
-    events = list[Event]()
     replaying = model_client(events, replay=tape)
-    assert [replaying.complete(request, max_tokens=5, purpose="turn") for request in requests] == replies
-    assert [event["text"] for event in events] == [reply.text for reply in replies]
-    with pytest.raises(NoReply, match="contains no reply to call 4"):
-        replaying.complete([Message("user", "new")], max_tokens=5, purpose="turn")
+    assert [asked(replaying, text) for text in texts] == replies == [event["text"] for event in events]
+    with pytest.raises(NoReply) as error:
+        asked(replaying, "c")
+    same = ("number", "status", "reason", "request", "tokens", "lost_tokens", "usd", "attempts")
+    assert [events[4][name] for name in same] == [recorded[4][name] for name in same]
+    assert isinstance(error.value.problem, EnvironmentProblem)  # a generation goes on without, as it did
+    with pytest.raises(NoReply, match="contains no reply to call 5"):
+        asked(replaying, "new")
     with pytest.raises(NotFound, match="no recording found"):
         model_client(replay=tmp_path / "none")
     with (tape / "r0.jsonl").open("a") as file:
         file.write('{"kind": "call", "number": 4')  # torn when its process was killed
         file.flush()
-        assert model_client(replay=tape).complete(requests[0], max_tokens=5, purpose="turn") == replies[0]
+        assert asked(model_client(replay=tape), "a") == replies[0]
         file.write("\n")
-    with pytest.raises(Corrupt, match=r"r0\.jsonl:5: not a recorded call"):
+    with pytest.raises(Corrupt, match=r"r0\.jsonl:6: not a recorded call"):
         model_client(replay=tape)
-
-
-def test_recording_of_a_failed_call_is_replayed(server: LlmServer, tmp_path: Path) -> None:
-    events, replayed = list[Event](), list[Event]()
-    server.fault = lambda *_: "400"
-    request = [Message("user", "a")]
-    with pytest.raises(NoReply, match="refused"):
-        model_client(events, record=tmp_path).complete(request, max_tokens=5, purpose="turn")
-    with pytest.raises(NoReply) as error:
-        model_client(replayed, replay=tmp_path).complete(request, max_tokens=5, purpose="turn")
-    same = ("number", "status", "reason", "request", "tokens", "lost_tokens", "usd", "attempts")
-    assert [replayed[0][name] for name in same] == [events[0][name] for name in same]
-    assert isinstance(error.value.problem, EnvironmentProblem)  # a generation goes on without, as it did
-    server.fault = lambda *_: None
-    model_client(record=tmp_path).complete(request, max_tokens=5, purpose="turn")  # by a run that went on
-    assert model_client(replay=tmp_path).complete(request, max_tokens=5, purpose="turn").text

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inner_loop.chat.reply import BadEdit
-from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply, schema
+from meta.mutators.llm.reply import BadReply, WrittenChild, build_child, match_rows, parse_reply
 from meta.mutators.llm.templates import fenced
 from programs.common.bounded import handling_text
 from programs.common.errors import ProgramError, UsageError
@@ -68,15 +68,11 @@ def test_numbers_take_ideas_of_both_parents_and_the_rest_stays() -> None:
     assert [idea.text for idea in made.ideas] == ["Set `depth=3`.", "Set `lr=7`.", "Set `lr=1`."]
     assert "## Process\n\n- Look.\n" in made.text and made.charter == FIRST.charter
     assert not child(ideas=[]).ideas
-    for wrong in (4, -1, "9"):
-        with pytest.raises(BadReply, match="no idea"):
-            child(ideas=[1, wrong])
 
 
 def test_a_charter_is_whole_and_checked() -> None:
-    made = child(
-        charter={"proposers": {"queue": 0.5, "local": 0.5}, "keep": {"rule": "paired"}, "screen.fraction": 0.5}
-    )
+    fields = {"proposers": {"queue": 0.5, "local": 0.5}, "keep": {"rule": "paired"}, "screen.fraction": 0.5}
+    made = child(charter=fields)
     assert made.charter.proposers == {"queue": 0.5, "local": 0.5} and made.charter.keep.rule == "paired"
     assert made.charter.screen.fraction == 0.5 and made.charter.wave == 1  # no longer set
     assert "metaloop" not in child(charter={}).text
@@ -99,15 +95,12 @@ def test_sections_of_the_second_parent_are_taken_as_they_stand() -> None:
     assert "## Roles\n\n- One: all." in made.text and made.charter == SECOND.charter and len(made.ideas) == 2
     with pytest.raises(BadReply, match="no parent has a section Judges"):
         child(take=["Judges"])
+    for name in ("Ideas", "charter", "Nowhere"):
+        with pytest.raises(BadReply, match="take: there is no second parent"):
+            build_child([FIRST], reply(take=[name]))
 
 
-@pytest.mark.parametrize("names", [["Ideas"], ["charter"], ["Process", "charter"], ["Nowhere"]])
-def test_missing_second_parent_is_a_bad_reply(names: list[str]) -> None:
-    with pytest.raises(BadReply, match="take: there is no second parent"):
-        build_child([FIRST], reply(take=names))
-
-
-@pytest.mark.parametrize("number", [0, "0", " 00 ", "-1", "9" * 5000, -(10**30), "\u0660"])
+@pytest.mark.parametrize("number", [0, 4, " 00 ", "-1", "9" * 5000, "\u0660"])
 def test_number_that_no_idea_has_is_a_bad_reply(number: int | str) -> None:
     """A model may count from 0; its list would be one idea off."""
     with pytest.raises(BadReply, match=r"ideas: there is no idea .* have 3, from 1"):
@@ -167,12 +160,6 @@ def test_cited_rows_are_known_or_remarked() -> None:
     rows, remark = match_rows(["e1", "[c2]", "e1", "e99"], {"e1": "c-lr", "c2": "c-child"})
     assert rows == ("c-lr", "c-child") and remark == "cites e99, which the evidence does not have"
     assert match_rows([], {"e1": "c-lr"}) == ((), "")
-
-
-def test_the_schema_names_every_part_of_the_form() -> None:
-    wire = schema()["json_schema"]["schema"]
-    assert {"limits", "reason", "evidence", "charter", "ideas", "decline"} <= wire["properties"].keys()
-    assert wire["additionalProperties"] is False
 
 
 @pytest.mark.exploit(32)

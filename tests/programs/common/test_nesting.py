@@ -14,7 +14,7 @@ from programs.program import Program
 from programs.structure import _parser
 
 SENTENCE = "Try a smaller learning rate and see whether it helps here, then go on from what was kept.\n\n"
-SIZE = 2_400
+SIZE = 1_600
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,6 @@ def calls(done: Callable[[str], object], text: str) -> int:
     return count
 
 
-def lint(text: str) -> None:
-    check(text.encode(), "program.md")
-
-
 def test_bounded_depth_costs_less_than_half_of_unbounded() -> None:
     parse = _parser().parse
     without_end = calls(parse, "![" * (SIZE // 2))
@@ -85,6 +81,9 @@ def test_bounded_depth_costs_less_than_half_of_unbounded() -> None:
 
 
 @pytest.mark.exploit(54)
-def test_what_is_refused_is_not_parsed() -> None:
+def test_text_that_is_refused_is_not_parsed() -> None:
+    def lint(text: str) -> None:
+        check(text.encode(), "program.md")
+
     lint("# What is loaded once.\n")
     assert calls(lint, "![" * 100_000) < calls(lint, SENTENCE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from analysis.effects.attribution import METHODS
 from arena.race import RACE_RULES
@@ -42,16 +42,15 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 @EACH
-def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
+def test_parts_of_ours_are_found_by_their_files_and_documented(registry: Registry[Any]) -> None:
+    assert registry.built_in[: len(registry.first)] == registry.first and len(registry.built_in) >= 3
+    assert all(callable(registry.get(name)) for name in registry.built_in)
     contracts = (DOCS / "design.md").read_text("utf-8").split("\n## Contracts\n")[1].split("\n## ")[0]
     text = (DOCS / "attribution.md").read_text("utf-8") if registry is METHODS else contracts
     assert sorted(set(registry.built_in) - set(re.findall(r"[\w-]+", text))) == []
-
-
-def test_models_and_agents_read_of_each_proposer_and_keep_rule() -> None:
-    descriptions = {name: info.description or "" for name, info in FIELDS.items()}
-    assert all(f"{name} = " in descriptions["proposers"] for name in PROPOSERS.built_in)
-    assert all(f"{name} = " in descriptions["keep.rule"] for name in KEEP_RULES.built_in)
+    field = {"proposers": PROPOSERS, "keep.rule": KEEP_RULES}
+    for description in (FIELDS[name].description or "" for name, parts in field.items() if parts is registry):
+        assert all(f"{name} = " in description for name in registry.built_in), "models and agents read of each"
 
 
 def install(folder: Path, name: str, points: str) -> None:
@@ -74,15 +73,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.mark.usefixtures("installed")
-def test_an_installed_package_adds_a_part_of_each_kind() -> None:
+def test_installed_package_adds_a_part_of_each_kind() -> None:
     assert all(registry.added == ("mine",) and not registry.problems() for registry in REGISTRIES)
-    charter = Program.parse(
-        "---\nmetaloop:\n  proposers: {mine: 1, random: 1}\n  keep: {rule: mine}\n---\nGo.\n"
-    ).charter
+    front = "---\nmetaloop:\n  proposers: {mine: 1, random: 1}\n  keep: {rule: mine}\n---\nGo.\n"
+    charter = Program.parse(front).charter
     assert list(charter.proposers) == ["random", "mine"] and charter.keep.rule == "mine"
-    assert proposers.make(charter, []) is not None
+    assert proposers.make(charter, []) is not None and scorer_of({"kind": "mine", "classes": 2}).per_position is False
     assert [m.name for m in Mix(named_operators(["write-ideas", "mine"])).operators] == ["write-ideas", "mine"]
-    assert scorer_of({"kind": "mine", "classes": 2}).per_position is False
     made: Any = find_researcher("mine:more")(None, None, 3, None)
     assert made.made_from == (None, None, 3, None) and made.more == {"more": "more"}
 
@@ -107,19 +104,12 @@ def test_a_part_that_cannot_be_used_is_one_line(installed: Path, points: str, na
     assert KEEP_RULES.get("mine") and PROPOSERS.get("local")  # the others go on
 
 
-@EACH
-def test_ours_are_found_by_their_files(registry: Registry[Any]) -> None:
-    assert registry.built_in[: len(registry.first)] == registry.first and len(registry.built_in) >= 3
-    assert all(callable(registry.get(name)) for name in registry.built_in)
-
-
-def test_unknown_names_are_refused_with_those_that_are_known() -> None:
+def test_names_that_are_unknown_are_refused_with_the_known() -> None:
     with pytest.raises(NotFound, match="no keep rule 'best'") as caught:
         KEEP_RULES.get("best")
     assert caught.value.hint == f"known are {', '.join(KEEP_RULES.names)}"
-    with pytest.raises(ValidationError, match=f"Input should be one of {', '.join(KEEP_RULES.names)}"):
-        Charter.model_validate({"keep": {"rule": "best"}})
+    for wrong, parts in (({"keep": {"rule": "best"}}, KEEP_RULES), ({"proposers": {"guess": 1.0}}, PROPOSERS)):
+        with pytest.raises(ValidationError, match=f"Input should be one of {', '.join(parts.names)}"):
+            Charter.model_validate(wrong)
     with pytest.raises(TaskError, match="no scorer 'beauty'"):
         scorer_of({"kind": "beauty"})
-    with pytest.raises(ValidationError, match=f"Input should be one of {', '.join(PROPOSERS.names)}"):
-        TypeAdapter(Charter).validate_python({"proposers": {"guess": 1.0}})

@@ -27,13 +27,10 @@ def plain(folder: Path) -> Path:
 
 
 def packed(folder: Path) -> Path:
+    """And detached."""
     git(plain(folder), "gc", "-q", "--prune=now")
+    git(folder / "repo", "checkout", "-q", "--detach")
     git(folder / "repo", "multi-pack-index", "write")
-    return folder / "repo"
-
-
-def detached(folder: Path) -> Path:
-    git(plain(folder), "checkout", "-q", "--detach")
     return folder / "repo"
 
 
@@ -45,9 +42,8 @@ def worktree(folder: Path) -> Path:
 def submodule(folder: Path) -> Path:
     plain(folder)
     repository(folder / "super", ["X = 1\n"])
-    git(
-        folder / "super", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(folder / "repo"), "sub"
-    )
+    add = ("submodule", "--quiet", "add", str(folder / "repo"), "sub")
+    git(folder / "super", "-c", "protocol.file.allow=always", *add)
     return folder / "super" / "sub"
 
 
@@ -91,8 +87,8 @@ def clone(*options: str) -> Callable[[Path], Path]:
 
 
 KINDS = {
-    "plain": plain, "packed": packed, "detached": detached, "worktree": worktree, "submodule": submodule,
-    "sha256": sha256, "sparse": sparse, "windows": windows, "blobless": clone("--filter=blob:none"),
+    "packed": packed, "worktree": worktree, "submodule": submodule, "sha256": sha256, "sparse": sparse,
+    "windows": windows, "blobless": clone("--filter=blob:none"),
 }  # fmt: skip
 ELSEWHERE = {
     "linked": linked, "shared": clone("--shared", "--reference=repo"), "separate": clone("--separate-git-dir=kept"),
@@ -135,39 +131,29 @@ def test_commit_has_the_identity_of_the_user(tmp_path: Path, monkeypatch: pytest
     assert git(folder, "log", "-1", "--format=%an %cn", "metaloop/y") == "Ann Work"
 
 
-def test_branch_of_the_folders_name_is_one_line(tmp_path: Path) -> None:
+def test_branch_keeps_modes_and_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     folder = plain(tmp_path)
+    (folder / "train.py").chmod(0o755)
+    git(folder, "commit", "-qam", "executable")
+    with BorrowedRepository.open(folder) as theirs:
+        sizes = [theirs.file(theirs.head, "train.py", most) for most in (6, 7)]
+    assert sizes == [None, b"LR = 2\n"], "of more bytes than asked for it is none"
+    commit_one(folder)
+    assert git(folder, "ls-tree", "metaloop/x", "train.py").startswith("100755")
+    git(folder, "branch", "-D", "metaloop/x")
     git(folder, "branch", "metaloop")
     with pytest.raises(Corrupt, match="'refs/heads/metaloop' exists") as caught:
         commit_one(folder)
     assert "\n" not in caught.value.message
 
 
-def test_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
+def test_repository_without_a_commit_or_files_is_read(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     with BorrowedRepository.open(tmp_path) as theirs:
         assert theirs.head == ""
     with opened(tmp_path) as commits:
         assert commits.join("0123abc") is None
     assert repository_above(tmp_path / "a" / "b") == tmp_path
-
-
-def test_file_of_more_bytes_than_asked_for_is_none(tmp_path: Path) -> None:
-    folder = plain(tmp_path)
-    with BorrowedRepository.open(folder) as theirs:
-        sizes = [theirs.file(theirs.head, "train.py", most) for most in (6, 7)]
-    assert sizes == [None, b"LR = 2\n"]
-
-
-def test_bare_repository_is_read(tmp_path: Path) -> None:
     git(plain(tmp_path), "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
     with opened(tmp_path / "bare") as commits:
         assert commits.join(git(tmp_path / "bare", "rev-parse", "HEAD")) is not None
-
-
-def test_executable_file_stays_executable(tmp_path: Path) -> None:
-    folder = plain(tmp_path)
-    (folder / "train.py").chmod(0o755)
-    git(folder, "commit", "-qam", "executable")
-    commit_one(folder)
-    assert git(folder, "ls-tree", "metaloop/x", "train.py").startswith("100755")
