@@ -238,10 +238,10 @@ def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_confirmation_compares_a_champion_with_its_start(tmp_path: Path) -> None:
     plan = resized(PLAN, generations=1, final={"champion": 4, "control": 4, "without-ideas": 0})
-    d = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=3).decision
+    d = evolved(tmp_path / "study", planted(tmp_path / "law"), plan, seed=1).decision
     runs = "SELECT name, count(*) AS n FROM runs WHERE role = 'start' GROUP BY name"
-    assert query(tmp_path / "study", runs) == [{"name": "idea-queue", "n": 3}]
-    assert d.start is not None and d.start.name == "idea-queue" and d.start.gain.n == 3 and d.tested.name == "stock"
+    assert query(tmp_path / "study", runs) == [{"name": "local-screen", "n": 3}]
+    assert d.start is not None and d.start.name == "local-screen" and d.start.gain.n == 3 and d.tested.name == "stock"
     assert d.start.lead.value == pytest.approx(d.champion.or_zero - d.start.gain.or_zero)
 
 
