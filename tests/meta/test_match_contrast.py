@@ -77,7 +77,7 @@ def test_two_programs_are_compared_and_an_old_study_adds_runs(here: Path, monkey
 
 
 def test_several_tasks_have_a_match_each_and_a_joint_table(here: Path, gallery: Gallery, tmp_path: Path) -> None:
-    """Which arms these are, and their cells: tests/arena/test_several_tasks.py."""
+    """Which arms these are, and their cells: tests/arena/test_match.py."""
     plan = metaloop("match", "local", "b.md", "-t", "law,other", *QUIET, "--dry-run", cwd=here).json
     works = [(work["task"], work["runs"]) for work in plan["works"]]
     assert (plan["runs"], works) == (18, [("law", 9), ("other", 9)]) and plan["power"].startswith("on each task: ")
