@@ -43,15 +43,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
 
 
 def workers_of(folder: Path) -> list[int]:
-    """Process ids of the worker processes that serve the study in ``folder``."""
-    found = []
+    """Process ids of the worker processes that serve the study in ``folder``; a child that has not begun its own
+    program yet looks like its parent, and is left out."""
+    parents = dict[int, int]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 if b"arena.work.worker" in words and str(folder).encode() in words:
-                    found.append(int(entry.name))
-    return found
+                    stat = (entry / "stat").read_text()
+                    parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    return [process for process, parent in parents.items() if parent not in parents]
 
 
 def played_with_a_kill(study: Study, entry: Entry, runs: int) -> None:
