@@ -158,6 +158,12 @@ def test_figures_and_lists_are_written_as_people_read_them() -> None:
     assert wording.ranks(1, 4) == "1–4" and wording.ranks(2, 2) == "2"
 
 
+def test_programs_in_turns_are_named_and_many_are_counted() -> None:
+    for names, told in (("a", "a"), ("ab", "a and b in turns"), ("abcd", "a, b, c and d in turns")):
+        assert text.in_turns(names) == told
+    assert text.in_turns("abcde") == "5 programs in turns"
+
+
 def test_same_study_has_the_same_programs_and_times_everywhere(later: Path) -> None:
     """A champion without its ideas is a control, no program of the study; time of the runs is named as such."""
     live = LiveStudy.read(later)
