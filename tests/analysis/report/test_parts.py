@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.ledger.events import BaselineEvent
 from analysis.report import experiments, page, program_text, source
 from analysis.report.axis import Axis
-from analysis.report.progress import BOTTOM, LEFT, RIGHT, TOP, MainTurn, RunGain, of_night, of_runs
+from analysis.report.progress import BOTTOM, LEFT, RIGHT, TOP, MainTurn, RunGain, of_night, of_nights, of_runs
 from analysis.statistics import mean_interval
 from analysis.study import VIEWS, open_study, query
 from analysis.verdict.verdict import VIEWS as VERDICT_VIEWS
@@ -240,6 +240,22 @@ def test_main_of_a_night_begins_at_the_untouched_script() -> None:
     assert [(dot.x, dot.kind) for dot in shown.dots] == [(x(1.0), "k0"), (x(3.0), "k1")]
     assert shown.label == "nll of main (lower is better)" and shown.legend[1] == ("k1", "kept change of a")
     assert of_night([replace(turns[1], number=0)], "nll", "lower").lines == [(LEFT, BOTTOM, RIGHT, BOTTOM)]
+
+
+def test_kept_changes_of_many_programs_have_one_mark() -> None:
+    turns = [MainTurn("r", n, name, 60.0 * (n + 1), 0.1, "lr=1", 1.0, 2.0) for n, name in enumerate("abcd")]
+    [three], [four] = (of_nights(turns[:many], {"r": ("nll", "lower")}) for many in (3, 4))
+    assert [dot.kind for dot in three.dots] == ["k0", "k1", "k3"] and len(three.legend) == 4
+    assert [dot.kind for dot in four.dots] == ["k0"] * 4
+    assert four.legend == [("k0", "kept change"), ("line", "main")]
+
+
+def test_title_names_the_night_where_there_are_several() -> None:
+    turns = [MainTurn(run_id, 0, "a", 60.0, 0.1, "lr=1", 1.0, 2.0) for run_id in ("first-night", "other-night")]
+    metrics = {"first-night": ("nll", "lower"), "other-night": ("error", "lower")}
+    titles = [shown.title for shown in of_nights(turns, metrics)]
+    assert [title.partition(", night ")[2] for title in titles] == ["first", "other"]
+    assert [", night " in shown.title for shown in of_nights(turns[:1], metrics)] == [False]
 
 
 def test_axis_has_round_ticks_and_keeps_what_lies_beyond_ends() -> None:
