@@ -126,6 +126,15 @@ def test_each_secret_part_is_looked_at(public: Path) -> None:
     assert exposed(public / "imported") == exposed(public / "nothing is here") == ""
 
 
+def test_a_published_study_without_its_secret_may_be_open(public: Path) -> None:
+    study, config = make_study(public / "s"), public / "s" / "study.toml"
+    for secret, is_told in ((study.config.secret, True), ("0" * 31 + "1", True), ("0" * 32, False)):
+        study.config.model_copy(update={"secret": secret}).dump(config)
+        config.chmod(0o644)
+        study.folder.chmod(0o755)
+        assert bool(exposed(study.folder)) is is_told
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives experiments another user's id")
 def test_experiments_of_root_go_on_below_a_closed_folder(public: Path) -> None:
