@@ -334,7 +334,7 @@ def forest(effects: Sequence[Sentence], turns: int) -> str:
         width=width, height=floor + 58, floor=floor, rows=rows, ticks=axis.ticks(5),
         title="What each sentence adds to the score of a turn",
         note=f"{turns} turns of a frontier model; line: 95% interval; blue: Holm's p below 5%; "
-        "no sign: the model did nothing else",
+        "no sign: nothing else that it did differs",
     )  # fmt: skip
 
 

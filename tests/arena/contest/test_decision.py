@@ -130,9 +130,13 @@ class Killer(threading.Thread):
                         self.kills += 1
 
 
-def test_race_runs_all_then_suspects_alone_then_without_them(contest: Contest) -> None:
+def led_by_two(contest: Contest) -> None:
     entered(contest, "local", "one-line")
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
+
+
+def test_race_runs_all_then_suspects_alone_then_without_them(contest: Contest) -> None:
+    led_by_two(contest)
     with Study.open(contest.folder) as study:
         queue, race = ContestQueue(contest, study, quiet), begin(contest, study)
         queue.numbers |= race.numbers
@@ -166,8 +170,7 @@ def test_race_runs_all_then_suspects_alone_then_without_them(contest: Contest) -
 
 
 def test_entry_that_becomes_void_in_the_race_gets_no_further_run(contest: Contest) -> None:
-    entered(contest, "local", "one-line")
-    contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
+    led_by_two(contest)
     with Study.open(contest.folder) as study:
         queue, race = ContestQueue(contest, study, quiet), begin(contest, study)
         queue.numbers |= race.numbers
